@@ -1,0 +1,1 @@
+//! JSON ⇄ protobuf through the descriptor pool.

@@ -1,0 +1,158 @@
+//! What a source can say, and what an applied change affected.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::Problem;
+use crate::resources::{
+    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+};
+
+/// The name of a source, such as `directory:manifests`.
+pub type SourceName = Arc<str>;
+
+/// The kinds that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Kind {
+    /// `v1` Service.
+    Service,
+    /// `discovery.k8s.io` EndpointSlice; a `v1` Endpoints object is read as one.
+    EndpointSlice,
+    /// `v1` Pod.
+    Pod,
+    /// `networking.istio.io` VirtualService.
+    VirtualService,
+    /// `networking.istio.io` DestinationRule.
+    DestinationRule,
+    /// `networking.istio.io` Gateway.
+    Gateway,
+    /// `networking.istio.io` ServiceEntry.
+    ServiceEntry,
+}
+
+/// The identity of an object: kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The kind.
+    pub kind: Kind,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object.
+    pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+/// `Kind namespace/name`, as it is printed everywhere.
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl Serialize for ObjectKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An object of one of the kinds that are read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A Service.
+    Service(Arc<WithMeta<Service>>),
+    /// An EndpointSlice, or an Endpoints object read as one.
+    EndpointSlice(Arc<WithMeta<EndpointSlice>>),
+    /// A Pod.
+    Pod(Arc<WithMeta<Pod>>),
+    /// A VirtualService.
+    VirtualService(Arc<WithMeta<VirtualService>>),
+    /// A DestinationRule.
+    DestinationRule(Arc<WithMeta<DestinationRule>>),
+    /// A Gateway.
+    Gateway(Arc<WithMeta<Gateway>>),
+    /// A ServiceEntry.
+    ServiceEntry(Arc<WithMeta<ServiceEntry>>),
+}
+
+impl Object {
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Pod(_) => Kind::Pod,
+            Self::VirtualService(_) => Kind::VirtualService,
+            Self::DestinationRule(_) => Kind::DestinationRule,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::ServiceEntry(_) => Kind::ServiceEntry,
+        }
+    }
+
+    /// The metadata.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Service(object) => &object.meta,
+            Self::EndpointSlice(object) => &object.meta,
+            Self::Pod(object) => &object.meta,
+            Self::VirtualService(object) => &object.meta,
+            Self::DestinationRule(object) => &object.meta,
+            Self::Gateway(object) => &object.meta,
+            Self::ServiceEntry(object) => &object.meta,
+        }
+    }
+
+    /// The identity.
+    pub fn key(&self) -> ObjectKey {
+        let meta = self.meta();
+        ObjectKey { kind: self.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
+    }
+}
+
+/// What a source can say.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// An object exists with this content.
+    Apply(Object),
+    /// An object is gone.
+    Delete(ObjectKey),
+    /// All that is wrong with one scope of a source (a file, an object), replacing what was said of it before.
+    Problems {
+        /// The scope, such as a file's path.
+        scope: Arc<str>,
+        /// Its problems; empty when all is well again.
+        problems: Vec<Problem>,
+    },
+    /// The source has told everything that it knew at its start.
+    Synced(SourceName),
+}
+
+/// What applied changes affected, for the compiler to do no more than that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Services (namespace, name) of which only endpoints changed.
+    pub endpoints: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Objects of every other kind that changed.
+    pub config: BTreeSet<ObjectKey>,
+}
+
+impl Touched {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.endpoints.is_empty() && self.config.is_empty()
+    }
+
+    /// Adds what another change affected.
+    pub fn merge(&mut self, other: Self) {
+        self.endpoints.extend(other.endpoints);
+        self.config.extend(other.config);
+    }
+}

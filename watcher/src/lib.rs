@@ -1,0 +1,15 @@
+//! What the world says: sources turn files and API objects into [`Change`]s, and [`World`] keeps them as typed tables.
+//!
+//! Nothing here knows of a stream or of an Envoy message. A source never fails as a whole because of one bad object:
+//! the object becomes a [`Problem`] and the rest goes on.
+
+#![forbid(unsafe_code)]
+
+mod change;
+mod problem;
+pub mod resources;
+mod world;
+
+pub use change::{Change, Kind, Object, ObjectKey, SourceName, Touched};
+pub use problem::{Code, Position, Problem, Severity};
+pub use world::{NamespacedName, World};

@@ -1,0 +1,22 @@
+//! The resources that are read, as Rust types: our own lean form of the Kubernetes core kinds, and the routing kinds
+//! field by field as their published schemas have them.
+
+mod destination_rule;
+mod endpoints;
+mod gateway;
+mod meta;
+mod pod;
+mod scalar;
+mod service;
+mod service_entry;
+mod virtual_service;
+
+pub use destination_rule::*;
+pub use endpoints::*;
+pub use gateway::*;
+pub use meta::*;
+pub use pod::*;
+pub use scalar::*;
+pub use service::*;
+pub use service_entry::*;
+pub use virtual_service::*;

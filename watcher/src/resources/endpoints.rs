@@ -1,0 +1,51 @@
+//! EndpointSlices, and Endpoints objects read as EndpointSlices.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Labels, Transport};
+
+/// What matters of an EndpointSlice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// The Service, from the label `kubernetes.io/service-name`; empty where the label is missing.
+    pub service: Arc<str>,
+    /// The ports that every endpoint of the slice has.
+    pub ports: Vec<EndpointPort>,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether this was a `v1` Endpoints object, which yields to any real slice of its Service.
+    pub mirrored: bool,
+}
+
+/// A port of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// The name of the Service port that leads here.
+    pub name: Arc<str>,
+    /// The number on the endpoint.
+    pub port: u16,
+    /// The transport.
+    pub transport: Transport,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its addresses; they are equivalent, the first is used.
+    pub addresses: Vec<IpAddr>,
+    /// Takes new calls. Unset counts as true.
+    pub ready: bool,
+    /// Still answers. Unset counts as `ready`.
+    pub serving: bool,
+    /// Is shutting down.
+    pub terminating: bool,
+    /// The node it runs on.
+    pub node: Option<Arc<str>>,
+    /// The zone it runs in.
+    pub zone: Option<Arc<str>>,
+    /// The Pod, from `targetRef`.
+    pub pod: Option<Arc<str>>,
+    /// Labels written on the slice itself, for a folder that holds no Pods; they stand in for the Pod's.
+    pub labels: Option<Arc<Labels>>,
+}

@@ -1,0 +1,81 @@
+//! Kubernetes Services.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Labels;
+
+/// What matters of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// How the Service is reached.
+    pub address: ServiceAddress,
+    /// The ports.
+    pub ports: Vec<ServicePort>,
+    /// The labels of the Pods behind it.
+    pub selector: Labels,
+    /// `internalTrafficPolicy: Local`.
+    pub internal_traffic_local: bool,
+    /// `trafficDistribution`.
+    pub traffic_distribution: Option<Arc<str>>,
+    /// `publishNotReadyAddresses`.
+    pub publish_not_ready: bool,
+    /// `sessionAffinity: ClientIP`.
+    pub client_ip_affinity: bool,
+}
+
+/// How a Service is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceAddress {
+    /// By virtual addresses; none where a manifest leaves them to the cluster.
+    ClusterIp(Vec<IpAddr>),
+    /// `clusterIP: None`: by the addresses of its Pods.
+    Headless,
+    /// By a DNS name elsewhere.
+    ExternalName(Arc<str>),
+}
+
+impl Default for ServiceAddress {
+    fn default() -> Self {
+        Self::ClusterIp(Vec::new())
+    }
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServicePort {
+    /// The name; empty where the Service has one port only.
+    pub name: Arc<str>,
+    /// The number.
+    pub port: u16,
+    /// Which port of the Pods.
+    pub target: TargetPort,
+    /// The transport.
+    pub transport: Transport,
+    /// `appProtocol`.
+    pub app_protocol: Option<Arc<str>>,
+}
+
+/// Which port of the Pods a Service's port leads to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TargetPort {
+    /// The Service port's own number.
+    #[default]
+    Same,
+    /// A number.
+    Number(u16),
+    /// The name of a container's port.
+    Name(Arc<str>),
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}

@@ -1,0 +1,212 @@
+//! Everything that the sources have said, as typed tables that are cheap to clone.
+//!
+//! Persistent maps share what did not change, so a compile may run on another thread from a clone while changes go
+//! on here. The indexes are those that the compiler asks for; where an object claims a host is the compiler's to say.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::resources::{
+    DestinationRule, EndpointSlice, Gateway, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+};
+use crate::{Kind, Object, ObjectKey, Touched};
+
+/// Namespace and name.
+pub type NamespacedName = (Arc<str>, Arc<str>);
+type Table<T> = OrdMap<NamespacedName, Arc<WithMeta<T>>>;
+
+/// The typed tables; a clone shares everything and may be compiled from on another thread.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    services: Table<Service>,
+    slices: Table<EndpointSlice>,
+    /// The names of the slices of each Service, by namespace and Service name.
+    slices_of: OrdMap<NamespacedName, OrdSet<Arc<str>>>,
+    pods: Table<Pod>,
+    /// The slices that name each Pod, by namespace and Pod name.
+    slices_naming: OrdMap<NamespacedName, OrdSet<Arc<str>>>,
+    virtual_services: Table<VirtualService>,
+    destination_rules: Table<DestinationRule>,
+    gateways: Table<Gateway>,
+    service_entries: Table<ServiceEntry>,
+}
+
+impl World {
+    /// Takes in an object; equal content touches nothing.
+    pub fn apply(&mut self, object: Object) -> Touched {
+        let key = object.key();
+        let id = (key.namespace.clone(), key.name.clone());
+        match object {
+            Object::Service(new) => config(&mut self.services, id, Some(new), key),
+            Object::VirtualService(new) => config(&mut self.virtual_services, id, Some(new), key),
+            Object::DestinationRule(new) => config(&mut self.destination_rules, id, Some(new), key),
+            Object::Gateway(new) => config(&mut self.gateways, id, Some(new), key),
+            Object::ServiceEntry(new) => config(&mut self.service_entries, id, Some(new), key),
+            Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
+            Object::Pod(new) => self.set_pod(id, Some(new)),
+        }
+    }
+
+    /// Forgets an object; one that was not there touches nothing.
+    pub fn delete(&mut self, key: &ObjectKey) -> Touched {
+        let id = (key.namespace.clone(), key.name.clone());
+        match key.kind {
+            Kind::Service => config(&mut self.services, id, None, key.clone()),
+            Kind::VirtualService => config(&mut self.virtual_services, id, None, key.clone()),
+            Kind::DestinationRule => config(&mut self.destination_rules, id, None, key.clone()),
+            Kind::Gateway => config(&mut self.gateways, id, None, key.clone()),
+            Kind::ServiceEntry => config(&mut self.service_entries, id, None, key.clone()),
+            Kind::EndpointSlice => self.set_slice(id, None),
+            Kind::Pod => self.set_pod(id, None),
+        }
+    }
+
+    /// Every Service, by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<WithMeta<Service>>> {
+        self.services.values()
+    }
+
+    /// One Service.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Service>>> {
+        self.services.get(&(namespace.into(), name.into()))
+    }
+
+    /// The slices of a Service; mirrored Endpoints objects are left out where there is a real slice.
+    pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<&Arc<WithMeta<EndpointSlice>>> {
+        let namespace: Arc<str> = namespace.into();
+        let names = self.slices_of.get(&(namespace.clone(), service.into()));
+        let mut slices: Vec<_> = names
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.slices.get(&(namespace.clone(), name.clone())))
+            .collect();
+        if slices.iter().any(|slice| !slice.spec.mirrored) {
+            slices.retain(|slice| !slice.spec.mirrored);
+        }
+        slices
+    }
+
+    /// One Pod.
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Pod>>> {
+        self.pods.get(&(namespace.into(), name.into()))
+    }
+
+    /// Every Pod of a namespace.
+    pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Pod>>> {
+        self.pods
+            .range((Arc::from(namespace), Arc::from(""))..)
+            .take_while(move |((other, _), _)| &**other == namespace)
+            .map(|(_, pod)| pod)
+    }
+
+    /// Every VirtualService, by namespace and name.
+    pub fn virtual_services(&self) -> impl Iterator<Item = &Arc<WithMeta<VirtualService>>> {
+        self.virtual_services.values()
+    }
+
+    /// Every DestinationRule, by namespace and name.
+    pub fn destination_rules(&self) -> impl Iterator<Item = &Arc<WithMeta<DestinationRule>>> {
+        self.destination_rules.values()
+    }
+
+    /// Every Gateway, by namespace and name.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<WithMeta<Gateway>>> {
+        self.gateways.values()
+    }
+
+    /// One Gateway.
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Gateway>>> {
+        self.gateways.get(&(namespace.into(), name.into()))
+    }
+
+    /// Every ServiceEntry, by namespace and name.
+    pub fn service_entries(&self) -> impl Iterator<Item = &Arc<WithMeta<ServiceEntry>>> {
+        self.service_entries.values()
+    }
+
+    /// Whether nothing is there that could be served.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.service_entries.is_empty() && self.gateways.is_empty()
+    }
+
+    fn set_slice(&mut self, id: NamespacedName, new: Option<Arc<WithMeta<EndpointSlice>>>) -> Touched {
+        let mut touched = Touched::default();
+        let old = match &new {
+            Some(new) => self.slices.insert(id.clone(), new.clone()),
+            None => self.slices.remove(&id),
+        };
+        if old == new {
+            return touched;
+        }
+        let (namespace, name) = id;
+        for slice in [&old, &new].into_iter().flatten() {
+            touched.endpoints.insert((namespace.clone(), slice.spec.service.clone()));
+        }
+        if let Some(old) = old {
+            unindex(&mut self.slices_of, (namespace.clone(), old.spec.service.clone()), &name);
+            for pod in old.spec.endpoints.iter().filter_map(|endpoint| endpoint.pod.clone()) {
+                unindex(&mut self.slices_naming, (namespace.clone(), pod), &name);
+            }
+        }
+        if let Some(new) = new {
+            let service = (namespace.clone(), new.spec.service.clone());
+            self.slices_of.entry(service).or_default().insert(name.clone());
+            for pod in new.spec.endpoints.iter().filter_map(|endpoint| endpoint.pod.clone()) {
+                self.slices_naming.entry((namespace.clone(), pod)).or_default().insert(name.clone());
+            }
+        }
+        touched
+    }
+
+    fn set_pod(&mut self, id: NamespacedName, new: Option<Arc<WithMeta<Pod>>>) -> Touched {
+        let mut touched = Touched::default();
+        let old = match &new {
+            Some(new) => self.pods.insert(id.clone(), new.clone()),
+            None => self.pods.remove(&id),
+        };
+        if old == new {
+            return touched;
+        }
+        // A Pod matters by the slices that name it, and by the selectors of ServiceEntries.
+        for slice in self.slices_naming.get(&id).into_iter().flatten() {
+            if let Some(slice) = self.slices.get(&(id.0.clone(), slice.clone())) {
+                touched.endpoints.insert((id.0.clone(), slice.spec.service.clone()));
+            }
+        }
+        let selected = self
+            .service_entries
+            .values()
+            .any(|entry| entry.meta.namespace == id.0 && entry.spec.workload_selector.is_some());
+        if selected {
+            touched.config.insert(ObjectKey::new(Kind::Pod, id.0, id.1));
+        }
+        touched
+    }
+}
+
+fn config<T: PartialEq>(
+    table: &mut Table<T>,
+    id: NamespacedName,
+    new: Option<Arc<WithMeta<T>>>,
+    key: ObjectKey,
+) -> Touched {
+    let old = match &new {
+        Some(new) => table.insert(id, new.clone()),
+        None => table.remove(&id),
+    };
+    let mut touched = Touched::default();
+    if old != new {
+        touched.config.insert(key);
+    }
+    touched
+}
+
+fn unindex(index: &mut OrdMap<NamespacedName, OrdSet<Arc<str>>>, key: NamespacedName, name: &Arc<str>) {
+    if let Some(names) = index.get_mut(&key) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(&key);
+        }
+    }
+}

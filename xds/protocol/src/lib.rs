@@ -1,0 +1,12 @@
+//! The rules of the xDS conversation, without a network.
+//!
+//! This crate does no IO, reads no clock and takes no lock: time comes in as an argument. Of a resource it knows
+//! the name, the version, the references and the encoded bytes, and it never looks inside.
+
+#![forbid(unsafe_code)]
+
+mod resource;
+mod resource_type;
+
+pub use resource::{Name, Origin, Reference, Resource, Version};
+pub use resource_type::ResourceType;

@@ -1,0 +1,158 @@
+//! One resource as the protocol sees it: a name, a version, bytes, and the names it refers to.
+
+use std::any::Any;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ResourceType;
+
+/// A resource name, shared by everything that mentions it.
+pub type Name = Arc<str>;
+
+/// Where a resource came from, opaque to this crate; handed back in outcomes so that a rejection can name its source.
+pub type Origin = Arc<dyn Any + Send + Sync>;
+
+/// A content hash; equal content has an equal version on every replica and after every restart.
+///
+/// On the wire it is 16 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The version of some bytes.
+    pub fn of(content: &[u8]) -> Self {
+        Self(xxh3_64(content))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for Version {
+    type Err = std::num::ParseIntError;
+
+    /// Reads what [`Version`]'s `Display` writes; anything else is a version that this server never sent.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+/// A resource that another one needs before it can be used: a cluster its endpoints, a route its clusters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// The type referred to.
+    pub resource_type: ResourceType,
+    /// The name referred to.
+    pub name: Name,
+}
+
+impl Reference {
+    /// A reference to the resource of this type and name.
+    pub fn new(resource_type: ResourceType, name: impl Into<Name>) -> Self {
+        Self { resource_type, name: name.into() }
+    }
+}
+
+/// One immutable resource; cloning it counts a reference and copies nothing.
+#[derive(Clone)]
+pub struct Resource(Arc<Content>);
+
+#[derive(Clone)]
+struct Content {
+    name: Name,
+    version: Version,
+    body: Bytes,
+    ttl: Option<Duration>,
+    references: Box<[Reference]>,
+    origin: Option<Origin>,
+}
+
+impl Resource {
+    /// A resource whose version is the hash of its encoded message.
+    ///
+    /// `body` is the protobuf encoding of the message itself, without its `Any`.
+    pub fn new(name: impl Into<Name>, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let version = Version::of(&body);
+        Self(Arc::new(Content {
+            name: name.into(),
+            version,
+            body,
+            ttl: None,
+            references: Box::default(),
+            origin: None,
+        }))
+    }
+
+    /// The same resource under a version computed elsewhere, where encoded bytes are not a stable identity.
+    pub fn with_version(mut self, version: Version) -> Self {
+        Arc::make_mut(&mut self.0).version = version;
+        self
+    }
+
+    /// The same resource with a time to live (R61).
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        Arc::make_mut(&mut self.0).ttl = Some(ttl);
+        self
+    }
+
+    /// The same resource with the names it refers to.
+    pub fn with_references(mut self, references: impl IntoIterator<Item = Reference>) -> Self {
+        Arc::make_mut(&mut self.0).references = references.into_iter().collect();
+        self
+    }
+
+    /// The same resource with a note of where it came from.
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        Arc::make_mut(&mut self.0).origin = Some(origin);
+        self
+    }
+
+    /// The name that clients subscribe to.
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// The content hash.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// The encoded message.
+    pub fn body(&self) -> &Bytes {
+        &self.0.body
+    }
+
+    /// How long a client may keep the resource without a heartbeat; `None` is for ever.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.0.ttl
+    }
+
+    /// What this resource refers to.
+    pub fn references(&self) -> &[Reference] {
+        &self.0.references
+    }
+
+    /// Where the resource came from.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.0.origin.as_ref()
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body stays out: it may be a secret.
+        f.debug_struct("Resource")
+            .field("name", &self.0.name)
+            .field("version", &self.0.version)
+            .finish_non_exhaustive()
+    }
+}
