@@ -1,1 +1,6 @@
-//! Stub.
+//! The parts of the `pilotage` program that its command line and its tests share.
+
+#![forbid(unsafe_code)]
+
+pub mod demo;
+pub mod tools;

@@ -1,0 +1,115 @@
+//! A gRPC client with exactly one connection, which is the case that balancing by connection gets wrong.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tonic::client::Grpc;
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
+
+use super::echo::{CALL, CallRequest, CallResponse};
+
+/// A call that takes longer has failed. It is kept by the client alone and not sent as `grpc-timeout`, so that it
+/// changes nothing of what a proxy does.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client of `pilotage.demo.Echo`. Clones share its one connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    grpc: Grpc<Channel>,
+    connections: Arc<AtomicU64>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The server that answered.
+    pub server_id: String,
+    /// Its version.
+    pub version: String,
+    /// The request's headers as the server saw them.
+    pub seen: BTreeMap<String, String>,
+    /// The answer's headers, a proxy's included.
+    pub headers: MetadataMap,
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The authority is none.
+    #[error("`{authority}` is not an authority such as `echo.demo.svc.cluster.local:80`")]
+    Authority {
+        /// What was given.
+        authority: String,
+        /// Why.
+        source: http::uri::InvalidUri,
+    },
+    /// Nothing that speaks HTTP/2 listens there.
+    #[error("cannot connect to {target}")]
+    Connect {
+        /// Where.
+        target: SocketAddr,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+}
+
+impl Client {
+    /// Connects to `target`, and calls what is known there as `authority` (a host, with a port or without).
+    pub async fn connect(target: SocketAddr, authority: &str) -> Result<Self, ConnectError> {
+        let origin: Uri = format!("http://{authority}")
+            .parse()
+            .map_err(|source| ConnectError::Authority { authority: authority.into(), source })?;
+        let connections = Arc::new(AtomicU64::new(0));
+        let counter = connections.clone();
+        let connector = service_fn(move |_: Uri| {
+            let counter = counter.clone();
+            async move {
+                let socket = TcpStream::connect(target).await?;
+                socket.set_nodelay(true)?;
+                counter.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, std::io::Error>(TokioIo::new(socket))
+            }
+        });
+        // The connector above knows the way; what the endpoint is made of becomes `:authority`.
+        let channel = Endpoint::from(origin)
+            .timeout(CALL_TIMEOUT)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|source| ConnectError::Connect { target, source })?;
+        Ok(Self { grpc: Grpc::new(channel), connections })
+    }
+
+    /// Makes one call with `headers`, whose names and values must be valid ones.
+    pub async fn call(&mut self, headers: &[(&str, &str)]) -> Result<Reply, Status> {
+        let mut request = Request::new(CallRequest { text: "hello".into() });
+        for (name, value) in headers {
+            let invalid = || Status::invalid_argument(format!("`{name}: {value}` is not a header"));
+            let key: MetadataKey<Ascii> = name.parse().map_err(|_| invalid())?;
+            let value: MetadataValue<Ascii> = value.parse().map_err(|_| invalid())?;
+            request.metadata_mut().append(key, value);
+        }
+        self.grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let codec = ProstCodec::<CallRequest, CallResponse>::default();
+        let path = PathAndQuery::from_static(CALL);
+        let (headers, CallResponse { server_id, version, headers: seen }, _) =
+            self.grpc.unary(request, path, codec).await?.into_parts();
+        Ok(Reply { server_id, version, seen, headers })
+    }
+
+    /// The connections that were opened since the start: one, unless one was lost.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
