@@ -22,9 +22,16 @@ use crate::tools::EnvoyProgram;
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
-/// Show what a gRPC client gains: a real Envoy, servers and a client on this machine, in seconds.
+/// Show what a gRPC client gains: a real Envoy, servers and a client on this machine, in seconds
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  pilotage demo
+  pilotage demo --keep
+  pilotage demo call 127.0.0.1:15001 --authority greeter.example --calls 100"
+)]
 pub struct Args {
     #[command(subcommand)]
     part: Option<Part>,
@@ -34,59 +41,67 @@ pub struct Args {
 
 #[derive(Clone, Debug, clap::Args)]
 struct Show {
-    /// The Envoy to use; else $PILOTAGE_ENVOY, else `envoy` on PATH, else one that is downloaded once.
+    /// The Envoy to use; else $PILOTAGE_ENVOY, else `envoy` on PATH, else one that is downloaded once
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
-    /// Calls of each measurement; the expected bounds are computed from it.
+    /// Calls of each measurement; the expected bounds are computed from it
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
     calls: u64,
-    /// Leave everything running at the end, and say what can be tried, until Ctrl-C.
+    /// Leave everything running at the end, and say what can be tried, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// Print the results as JSON, and nothing else.
+    /// Print the results as JSON, and nothing else
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 enum Part {
-    /// Run one more server of the demo, and print the EndpointSlice that makes it known.
+    /// Run one more server of the demo, and print the EndpointSlice that makes it known
     Backend(RunBackend),
-    /// Make calls over one connection, and print who answered.
+    /// Make calls over one connection, and print who answered
     Call(MakeCalls),
 }
 
 #[derive(Clone, Debug, Parser)]
 struct RunBackend {
-    /// Its id.
+    /// Its id
     #[arg(long)]
     id: String,
-    /// Its version; the label `version` of its endpoint.
+    /// Its version; the label `version` of its endpoint
     #[arg(long, value_name = "V", default_value = "v1")]
     version: String,
-    /// Where it listens; port 0 for any.
+    /// Where it listens; port 0 for any
     #[arg(long, value_name = "IP:PORT", default_value_t = (Ipv4Addr::LOCALHOST, 0).into())]
     listen: SocketAddr,
 }
 
 #[derive(Clone, Debug, Parser)]
 struct MakeCalls {
-    /// Where to connect.
-    #[arg(long, value_name = "IP:PORT")]
+    /// Where to connect
+    #[arg(value_name = "IP:PORT")]
     target: SocketAddr,
-    /// The Service to call, as host:port.
+    /// The Service to call, as host:port
     #[arg(long, value_name = "HOST:PORT")]
     authority: String,
-    /// A header to send; may be given more than once.
+    /// A header to send; may be given more than once
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header)]
     headers: Vec<(String, String)>,
-    /// How many calls.
+    /// How many calls
     #[arg(long, value_name = "N", default_value_t = 1)]
-    count: u64,
+    calls: u64,
 }
 
-/// Runs the command: success if everything was as expected. Everything that was started has ended by then.
-pub async fn run(args: Args) -> Result<ExitCode> {
+/// Runs the command: success if everything was as expected, 1 if not. Everything that was started has ended by then.
+///
+/// # Errors
+/// Something that is needed cannot be had, or an edit never reached a call.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run_until_interrupted(args))
+}
+
+async fn run_until_interrupted(args: Args) -> Result<ExitCode> {
     let work = async {
         match args.part {
             None => show(&args.show).await,
@@ -130,8 +145,8 @@ Everything keeps running until Ctrl-C. Try:
   edit the files in     {manifests}
   look at Envoy         http://{admin}/
   read the server's log {log}
-  call                  pilotage demo call --target {egress} --authority {authority} --count 1000
-  call as a tester      pilotage demo call --target {egress} --authority {authority} --header x-client=test
+  call                  pilotage demo call {egress} --authority {authority} --calls 1000
+  call as a tester      pilotage demo call {egress} --authority {authority} --header x-client=test
   add a server          pilotage demo backend --id e-v2 --version v2",
         manifests = stage.manifests.folder().display(),
         admin = stage.envoy.admin(),
@@ -157,7 +172,7 @@ async fn call(options: &MakeCalls) -> Result<ExitCode> {
         options.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut screen = Screen::stdout();
     let mut tally = Tally::default();
-    for _ in 0..options.count {
+    for _ in 0..options.calls {
         tally.count(&client.call(&headers).await);
         screen.draw(&tally)?;
     }

@@ -1,4 +1,4 @@
-//! The parts of the demo, running: four backends, a server of a folder of manifests, an Envoy between them.
+//! The parts of the demo, running: six backends, a server of a folder of manifests, an Envoy between them.
 //!
 //! All of it ends with the value, however that ends: the processes are killed and the folder is removed.
 
@@ -19,6 +19,16 @@ use crate::tools::{Envoy, EnvoyProgram, Launch, ReservedPort};
 
 /// An edit that has not reached a call by then never will.
 const APPLIED_WITHIN: Duration = Duration::from_secs(10);
+
+/// As many of v1 as of v2, so that a canary's tenth cannot come from balancing alone.
+const BACKENDS: [(&str, &str); 6] = [
+    ("ann-v1", "v1"),
+    ("ben-v1", "v1"),
+    ("cleo-v1", "v1"),
+    ("dan-v2", "v2"),
+    ("eve-v2", "v2"),
+    ("finn-v2", "v2"),
+];
 
 /// The parts. What is declared first is dropped first: the folder outlives who writes into it.
 #[derive(Debug)]
@@ -51,7 +61,7 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("pilotage-demo-").tempdir()?;
         let (service, egress) = (ReservedPort::new()?, ReservedPort::new()?);
         let mut backends = Vec::new();
-        for (id, version) in [("a-v1", "v1"), ("b-v1", "v1"), ("c-v2", "v2"), ("d-v2", "v2")] {
+        for (id, version) in BACKENDS {
             backends.push(Backend::start(id, version).await?);
         }
         let manifests = Manifests::below(folder.path())?;
