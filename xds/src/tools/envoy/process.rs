@@ -111,6 +111,11 @@ impl Envoy {
         self.admin
     }
 
+    /// The process, to wait for conditions that end with it.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// The file with its log.
     pub fn log(&self) -> &Path {
         self.process.log()
