@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 mod envoy;
 mod grpc;
 
-pub use envoy::{Envoy, envoy};
+pub use envoy::{EnvoyOptions, envoy};
 pub use grpc::grpc;
 
 /// Which stream dialect an Envoy speaks.

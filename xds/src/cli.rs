@@ -11,7 +11,7 @@ mod tools;
 /// A lightweight xDS management server: watches Kubernetes-style manifests and tells Envoys and gRPC clients what they
 /// mean.
 #[derive(Debug, Parser)]
-#[command(name = "pilotage", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "pilotage", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -99,4 +99,14 @@ fn print(document: &serde_json::Value, format: Format) -> anyhow::Result<()> {
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
 }

@@ -11,7 +11,7 @@ const XDS_CLUSTER: &str = "pilotage-xds";
 
 /// What an Envoy's bootstrap needs beyond its node.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Envoy {
+pub struct EnvoyOptions {
     /// What the Envoy stands in front of
     #[arg(long, value_enum, default_value_t)]
     pub kind: Kind,
@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 /// The bootstrap, as Envoy's `Bootstrap` message in JSON.
-pub fn envoy(node: &Node, options: &Envoy) -> Value {
+pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
     let mut metadata = match options.kind {
         Kind::Sidecar => node.metadata("sidecar"),
         Kind::Gateway => node.metadata("gateway"),

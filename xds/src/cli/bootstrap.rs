@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{Format, print};
-use crate::bootstrap::{Envoy, Node, envoy, grpc};
+use crate::bootstrap::{EnvoyOptions, Node, envoy, grpc};
 
 /// Write the bootstrap file of a client
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ enum Client {
         #[command(flatten)]
         node: Node,
         #[command(flatten)]
-        options: Envoy,
+        options: EnvoyOptions,
         /// How the document is written
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
