@@ -5,8 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod collection;
 mod resource;
 mod resource_type;
+mod snapshot;
 
+pub use collection::Collection;
 pub use resource::{Name, Origin, Reference, Resource, Version};
 pub use resource_type::ResourceType;
+pub use snapshot::{Revision, Snapshot};

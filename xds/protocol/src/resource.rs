@@ -104,9 +104,12 @@ impl Resource {
         self
     }
 
-    /// The same resource with the names it refers to.
+    /// The same resource with the names it refers to, in any order.
     pub fn with_references(mut self, references: impl IntoIterator<Item = Reference>) -> Self {
-        Arc::make_mut(&mut self.0).references = references.into_iter().collect();
+        let mut references: Vec<Reference> = references.into_iter().collect();
+        references.sort_unstable();
+        references.dedup();
+        Arc::make_mut(&mut self.0).references = references.into();
         self
     }
 
@@ -136,7 +139,7 @@ impl Resource {
         self.0.ttl
     }
 
-    /// What this resource refers to.
+    /// What this resource refers to, sorted and without duplicates.
     pub fn references(&self) -> &[Reference] {
         &self.0.references
     }
@@ -146,6 +149,15 @@ impl Resource {
         self.0.origin.as_ref()
     }
 }
+
+/// Resources are equal when name and version are: the version stands for the content.
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (self.version() == other.version() && self.name() == other.name())
+    }
+}
+
+impl Eq for Resource {}
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
