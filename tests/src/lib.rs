@@ -1,3 +1,24 @@
-//! What the whole-system tests share: the processes, the folder of manifests, and waiting for conditions.
+//! What the whole-system tests share: a server, sidecars and gateways as processes of their own, a folder of
+//! manifests, traffic, and waiting for conditions.
+//!
+//! Nothing here replaces a real part. Every port is reserved or chosen by the system and every folder is temporary,
+//! so tests run side by side. A test begins with [`Mesh::start`].
 
 #![forbid(unsafe_code)]
+
+mod condition;
+mod executable;
+mod manifest;
+mod mesh;
+mod proxy;
+mod python;
+mod traffic;
+
+pub use condition::{PATIENCE, eventually};
+pub use executable::pilotage;
+pub use manifest::{endpoint_slice, host, service};
+pub use mesh::Mesh;
+pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
+pub use proxy::{Dialect, Proxy};
+pub use python::GrpcClient;
+pub use traffic::{Outcomes, Traffic, calls};

@@ -1,6 +1,12 @@
-//! The parts of the `pilotage` program that its command line and its tests share.
+//! The `pilotage` program: settings, the one pipeline loop, the command line; and the parts that its tests share.
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
+mod cli;
 pub mod demo;
+pub mod settings;
+mod telemetry;
 pub mod tools;
+
+pub use cli::run;

@@ -14,8 +14,8 @@ pub(super) fn say(line: &str) {
 
 /// Says `what` is being done and, on a terminal, turns a spinner with the seconds passed until `work` is done.
 pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
+    say(what);
     if !io::stderr().is_terminal() {
-        say(what);
         return work.await;
     }
     let started = Instant::now();
@@ -25,14 +25,14 @@ pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             result = &mut work => {
-                eprintln!("\rpilotage: {what} ({:.1} s)", started.elapsed().as_secs_f64());
+                eprintln!("\rpilotage: done in {:.1} s", started.elapsed().as_secs_f64());
                 return result;
             }
             _ = ticks.tick() => {
                 frame = (frame + 1) % FRAMES.len();
                 let mut stderr = io::stderr().lock();
                 // A spinner that cannot be drawn is no reason to stop the work.
-                let _ = write!(stderr, "\r{} {what} ({} s) ", FRAMES[frame], started.elapsed().as_secs());
+                let _ = write!(stderr, "\r{} {} s ", FRAMES[frame], started.elapsed().as_secs());
                 let _ = stderr.flush();
             }
         }

@@ -1,0 +1,126 @@
+//! Calls: a number of them, or a stream of them while a test does something else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use pilotage::demo::{Client, Reply};
+use tokio::task::JoinHandle;
+
+use crate::eventually;
+
+/// What became of calls.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    /// Answers by server id.
+    pub servers: BTreeMap<String, u64>,
+    /// Answers by version.
+    pub versions: BTreeMap<String, u64>,
+    /// Calls that failed.
+    pub failed: u64,
+    /// When and how the first of them failed.
+    pub first_failure: Option<(Instant, String)>,
+}
+
+impl Outcomes {
+    fn count(&mut self, outcome: Result<Reply, tonic::Status>) {
+        match outcome {
+            Ok(reply) => {
+                *self.servers.entry(reply.server_id).or_default() += 1;
+                *self.versions.entry(reply.version).or_default() += 1;
+            }
+            Err(status) => {
+                self.failed += 1;
+                self.first_failure.get_or_insert_with(|| {
+                    (Instant::now(), format!("{:?}: {}", status.code(), status.message()))
+                });
+            }
+        }
+    }
+
+    /// The answers of a version.
+    pub fn version(&self, version: &str) -> u64 {
+        self.versions.get(version).copied().unwrap_or_default()
+    }
+
+    /// The answers of a server.
+    pub fn server(&self, id: &str) -> u64 {
+        self.servers.get(id).copied().unwrap_or_default()
+    }
+
+    /// Fails if any call failed.
+    ///
+    /// # Errors
+    /// Says how many, and how the first.
+    pub fn none_failed(&self) -> Result<()> {
+        ensure!(self.failed == 0, "{} calls failed, the first so: {:?}", self.failed, self.first_failure);
+        Ok(())
+    }
+
+    /// Fails unless `count` lies within four standard deviations of what `calls` independent calls of probability
+    /// `share` give.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn near(count: u64, share: f64, calls: u64) -> Result<()> {
+        let mean = calls as f64 * share;
+        let width = 4.0 * (mean * (1.0 - share)).sqrt();
+        ensure!((count as f64 - mean).abs() <= width, "{count} of {calls} is not {mean:.0} ± {width:.0}");
+        Ok(())
+    }
+}
+
+/// Makes `count` calls one after another.
+pub async fn calls(client: &mut Client, count: u64, headers: &[(&str, &str)]) -> Outcomes {
+    let mut outcomes = Outcomes::default();
+    for _ in 0..count {
+        outcomes.count(client.call(headers).await);
+    }
+    outcomes
+}
+
+/// Calls, one after another, until they are stopped.
+#[derive(Debug)]
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    made: Arc<AtomicU64>,
+    task: JoinHandle<Outcomes>,
+}
+
+impl Traffic {
+    /// Starts calling.
+    pub fn start(mut client: Client) -> Self {
+        let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counter) = (stop.clone(), made.clone());
+        let task = tokio::spawn(async move {
+            let mut outcomes = Outcomes::default();
+            while !stopped.load(Ordering::Relaxed) {
+                outcomes.count(client.call(&[]).await);
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            outcomes
+        });
+        Self { stop, made, task }
+    }
+
+    /// Waits until `count` more calls have been made, so that what is done next is done under load.
+    ///
+    /// # Errors
+    /// They are not made in time.
+    pub async fn flows(&self, count: u64) -> Result<()> {
+        let target = self.made.load(Ordering::Relaxed) + count;
+        let reached = || async { (self.made.load(Ordering::Relaxed) >= target).then_some(()) };
+        eventually(&format!("{count} more calls"), reached).await
+    }
+
+    /// Stops calling.
+    ///
+    /// # Errors
+    /// The task panicked.
+    pub async fn stop(self) -> Result<Outcomes> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.context("the calling task")
+    }
+}

@@ -1,0 +1,7 @@
+//! The `pilotage` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pilotage::run()
+}

@@ -1,0 +1,139 @@
+//! Every setting: one typed YAML file, of which a few are flags and environment variables as well.
+//!
+//! The schema and the reference page under `deploy/` are generated from these types and checked by a test, so a
+//! setting without a description cannot be added. Unknown keys are refused.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod reference;
+
+pub use reference::reference;
+
+/// The settings of `pilotage serve`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// The folder of manifests to watch, with its sub-folders.
+    pub directory: Option<PathBuf>,
+    /// The address of the xDS server; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Allows plaintext xDS on an address that is not loopback. Everyone who can reach it can read every route.
+    pub allow_plaintext_off_loopback: bool,
+    /// Logs, written to standard error.
+    pub log: Log,
+    /// Streams and their limits.
+    pub server: Server,
+}
+
+/// Logs, written to standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`; also a filter such as `info,pilotage_server=debug`.
+    pub level: String,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line, for programs.
+    Json,
+}
+
+/// Streams and their limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Server {
+    /// How long open streams may take to end after SIGTERM, in seconds.
+    pub drain_seconds: u32,
+    /// How long the configuration of a group is kept after its last client left, in seconds.
+    pub group_linger_seconds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
+            allow_plaintext_off_loopback: false,
+            log: Log::default(),
+            server: Server::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { drain_seconds: 5, group_linger_seconds: 60 }
+    }
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not YAML, has an unknown key, or a value that its key does not take; the message
+    /// names the file, the line and the column.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("settings file {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("settings file {}", path.display()))
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        // A file of comments only holds no document, and means the defaults.
+        if text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#'))) {
+            return Ok(Self::default());
+        }
+        Ok(serde_saphyr::from_str(text)?)
+    }
+
+    /// The JSON schema of the settings file.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn empty_file_means_the_defaults() {
+        assert_eq!(Settings::parse("# nothing set\n").unwrap(), Settings::default());
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn unknown_key_is_refused_with_its_place() {
+        let error = format!("{:#}", Settings::parse("log:\n  levle: info\n").unwrap_err());
+        assert!(error.contains("levle") && error.contains("level"), "{error}");
+        assert!(error.contains('2'), "the line is named: {error}");
+    }
+
+    #[test]
+    fn written_settings_are_read_back() {
+        let settings = Settings { directory: Some("manifests".into()), ..Settings::default() };
+        let text = serde_saphyr::to_string(&settings).unwrap();
+        assert_eq!(Settings::parse(&text).unwrap(), settings);
+    }
+}
