@@ -136,3 +136,82 @@ impl<B: BufMut> Sink for Writer<'_, B> {
         self.0.put_slice(content);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration as Ttl;
+    use std::time::Instant;
+
+    use pilotage_protocol::{
+        ClientProfile, Collection, Names, Request, ResourceType, Revision, Session, SessionConfig, Snapshot,
+    };
+    use pilotage_protos::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
+
+    use super::*;
+
+    fn response(dialect: Dialect) -> Response {
+        let collection: Collection = [
+            Resource::new("a", vec![1; 300]).with_ttl(Ttl::from_millis(1500)),
+            Resource::new("b", Vec::new()),
+        ]
+        .into_iter()
+        .collect();
+        let snapshot = Snapshot::new(Revision(1)).with(ResourceType::Endpoint, Arc::new(collection));
+        let now = Instant::now();
+        let mut session = Session::new(dialect, ClientProfile::Unknown, SessionConfig::default(), now);
+        session.handle_snapshot(now, &snapshot);
+        let asked = ["a", "b", "missing"].map(str::to_owned).to_vec();
+        let names = match dialect {
+            Dialect::Sotw => Names::Exactly { names: asked, version: String::new() },
+            Dialect::Delta => Names::Change {
+                subscribe: asked,
+                unsubscribe: Vec::new(),
+                initial_versions: std::collections::HashMap::new(),
+            },
+        };
+        let request =
+            Request { resource_type: ResourceType::Endpoint, nonce: String::new(), error: None, names };
+        session.handle_request(now, request).expect("a request within the limits");
+        session.poll_response().expect("a response")
+    }
+
+    fn rendered(dialect: Dialect) -> (Response, Vec<u8>) {
+        let response = response(dialect);
+        let mut bytes = Vec::new();
+        render(&response, dialect, "control plane", &mut bytes);
+        assert_eq!(bytes.len(), rendered_len(&response, dialect, "control plane"));
+        let nonce = response.nonce.to_string();
+        assert!(bytes.ends_with(nonce.as_bytes()), "the nonce comes last");
+        (response, bytes)
+    }
+
+    #[test]
+    fn prost_reads_what_is_rendered_for_sotw() {
+        let (response, bytes) = rendered(Dialect::Sotw);
+        let message = DiscoveryResponse::decode(bytes.as_slice()).expect("a valid message");
+        assert_eq!(message.version_info, response.version.to_string());
+        assert_eq!(message.nonce, response.nonce.to_string());
+        assert_eq!(message.type_url, ResourceType::Endpoint.type_url());
+        assert_eq!(message.control_plane.expect("a control plane").identifier, "control plane");
+        let bodies: Vec<_> = message.resources.iter().map(|any| any.value.to_vec()).collect();
+        assert_eq!(bodies, [vec![1; 300], Vec::new()]);
+        // R4: every body has the type of the response.
+        assert!(message.resources.iter().all(|any| any.type_url == message.type_url));
+    }
+
+    #[test]
+    fn prost_reads_what_is_rendered_for_delta() {
+        let (response, bytes) = rendered(Dialect::Delta);
+        let message = DeltaDiscoveryResponse::decode(bytes.as_slice()).expect("a valid message");
+        assert_eq!(message.nonce, response.nonce.to_string());
+        assert_eq!(message.removed_resources, ["missing"]);
+        assert_eq!(message.control_plane.expect("a control plane").identifier, "control plane");
+        let first = &message.resources[0];
+        assert_eq!(first.name, "a");
+        assert_eq!(first.version.len(), VERSION_LEN);
+        assert_eq!(first.ttl, Some(Duration { seconds: 1, nanos: 500_000_000 }));
+        assert_eq!(first.resource.as_ref().expect("a body").value, vec![1; 300]);
+        assert_eq!(message.resources[1].ttl, None);
+    }
+}
