@@ -12,7 +12,7 @@ use crate::ir::{Action, Cluster, Discovery, Entry, Listener, RouteTable};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
-use crate::{Group, ProxyKind, Settings, clusters, egress, proxyless};
+use crate::{Group, ProxyKind, Settings, clusters, edge, egress, proxyless};
 
 /// Clusters, listeners and routes by name, and how to find the endpoints.
 #[derive(Default)]
@@ -56,6 +56,7 @@ pub(crate) fn blueprint(
             clusters(&scope, &mut blueprint, |_| true);
         }
         ProxyKind::Gateway => {
+            edge::listeners(world, &scope, &routing, &mut blueprint);
             let used = used(&blueprint);
             clusters(&scope, &mut blueprint, |name| used.contains(name));
         }

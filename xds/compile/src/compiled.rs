@@ -13,7 +13,7 @@ use pilotage_watcher::{Code, NamespacedName, ObjectKey, Problem, World};
 use prost::Message;
 
 use crate::blueprint::{AssignmentPlan, blueprint};
-use crate::endpoints::select;
+use crate::endpoints::{Selected, select};
 use crate::hosts::Members;
 use crate::ir::{Action, Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
 use crate::table::{Table, version};
@@ -145,22 +145,23 @@ pub fn compile_endpoints(world: &World, previous: &Compiled, touched: &BTreeSet<
 
 fn assign(world: &World, plan: &AssignmentPlan, clusters: &Table<Cluster>) -> (Assigned, Option<Problem>) {
     let selected = select(world, &plan.members, &plan.selection);
-    let problem = plan.subset.as_ref().and_then(|(name, place)| {
-        let empty = selected.assignment.localities.is_empty() && selected.candidates > 0;
-        empty.then(|| {
-            place
-                .problem(
-                    Code::EmptySubset,
-                    format!(
-                        "no endpoint has the labels of subset {name:?}: calls to {} fail with 503",
-                        plan.selection.cluster
-                    ),
-                )
-                .hint("give the Pods the labels, or correct those of the subset")
-        })
-    });
+    let problem = subset_problem(plan, &selected);
     let parent = clusters.resource(&plan.selection.cluster).map(Resource::version).unwrap_or_default();
     (Assigned { assignment: selected.assignment, parent, source: plan.source.clone() }, problem)
+}
+
+/// The problem of a subset whose labels no endpoint has; one of a host without endpoints is not to blame.
+pub(crate) fn subset_problem(plan: &AssignmentPlan, selected: &Selected) -> Option<Problem> {
+    let (name, place) = plan.subset.as_ref()?;
+    let message = format!(
+        "no endpoint has the labels of subset {name:?}: calls to {} fail with 503",
+        plan.selection.cluster
+    );
+    (selected.matching == 0 && selected.candidates > 0).then(|| {
+        place
+            .problem(Code::EmptySubset, message)
+            .hint("give the Pods the labels, or correct those of the subset")
+    })
 }
 
 fn fragments<'a>(

@@ -38,7 +38,7 @@ fn unknown_authority() -> VirtualHost {
         condition: Condition::default(),
         action: Action::Respond {
             status: 503,
-            body: b"no Service, ServiceEntry or VirtualService has this :authority".as_slice().into(),
+            body: "no Service, ServiceEntry or VirtualService has this :authority".into(),
         },
         headers: HeaderEdits::default(),
         stat_prefix: "".into(),

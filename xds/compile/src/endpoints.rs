@@ -35,36 +35,47 @@ pub(crate) enum Unhealthy {
     LeftOut,
 }
 
-/// An assignment, and how many endpoints there were before the labels were looked at.
+/// An assignment, and how it came about.
 pub(crate) struct Selected {
     pub(crate) assignment: Assignment,
+    /// How many endpoints there were before the labels were looked at.
     pub(crate) candidates: usize,
+    /// How many of them had the labels, ready or not.
+    pub(crate) matching: usize,
 }
 
-/// Endpoints by address, each once, with what is known of it.
-type Found = BTreeMap<(IpAddr, u16), (Health, Locality, u32)>;
+#[derive(Default)]
+struct Found {
+    /// By address, each once, with what is known of it.
+    endpoints: BTreeMap<(IpAddr, u16), (Health, Locality, u32)>,
+    candidates: usize,
+    matching: usize,
+}
 
 /// The endpoints that a selection has now.
 pub(crate) fn select(world: &World, members: &Members, selection: &Selection) -> Selected {
-    let mut found = Found::new();
-    let candidates = match members {
+    let mut found = Found::default();
+    match members {
         Members::Slices { service, .. } => from_slices(world, service, selection, &mut found),
         Members::Listed { entries, targets } => from_list(entries, targets, selection, &mut found),
-        Members::Dns(_) => 0,
-    };
+        Members::Dns(_) => {}
+    }
     let mut by_locality: BTreeMap<Locality, Vec<Endpoint>> = BTreeMap::new();
-    for ((address, port), (health, locality, weight)) in found {
+    for ((address, port), (health, locality, weight)) in found.endpoints {
         by_locality.entry(locality).or_default().push(Endpoint { address, port, health, weight });
     }
     let localities = by_locality
         .into_iter()
         .map(|(locality, endpoints)| LocalityEndpoints { locality, endpoints })
         .collect();
-    Selected { assignment: Assignment { cluster: selection.cluster.clone(), localities }, candidates }
+    Selected {
+        assignment: Assignment { cluster: selection.cluster.clone(), localities },
+        candidates: found.candidates,
+        matching: found.matching,
+    }
 }
 
-fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut Found) -> usize {
-    let mut candidates = 0;
+fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut Found) {
     for slice in world.slices_of(&selection.namespace, service) {
         let port = slice.spec.ports.iter().find(|port| {
             port.name == selection.port.name && port.transport == Transport::Tcp && port.port != 0
@@ -73,10 +84,11 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
         for endpoint in &slice.spec.endpoints {
             let Some(address) = endpoint.addresses.first() else { continue };
             let Some(health) = health(endpoint) else { continue };
-            candidates += 1;
+            found.candidates += 1;
             if !has_labels(world, &selection.namespace, endpoint, &selection.labels) {
                 continue;
             }
+            found.matching += 1;
             if health == Health::Unhealthy && selection.unhealthy == Unhealthy::LeftOut {
                 continue;
             }
@@ -88,7 +100,6 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             );
         }
     }
-    candidates
 }
 
 fn from_list(
@@ -96,16 +107,16 @@ fn from_list(
     targets: &BTreeMap<u16, u16>,
     selection: &Selection,
     found: &mut Found,
-) -> usize {
-    let mut candidates = 0;
+) {
     for entry in entries {
         let Some(address) = entry.address.as_deref().and_then(|address| address.parse().ok()) else {
             continue;
         };
-        candidates += 1;
+        found.candidates += 1;
         if !selection.labels.iter().all(|(key, value)| entry.labels.get(key) == Some(value)) {
             continue;
         }
+        found.matching += 1;
         let endpoint = Endpoint {
             address,
             port: endpoint_port(entry, &selection.port, targets),
@@ -114,7 +125,6 @@ fn from_list(
         };
         insert(found, locality(entry.locality.as_deref().unwrap_or_default()), endpoint);
     }
-    candidates
 }
 
 /// What is known of an endpoint's health; none for one that is on its way out and answers no more.
@@ -156,7 +166,7 @@ fn locality(text: &str) -> Locality {
 
 /// Keeps the better of two sightings of one address: slices may repeat an endpoint while it moves between them.
 fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint) {
-    match found.entry((endpoint.address, endpoint.port)) {
+    match found.endpoints.entry((endpoint.address, endpoint.port)) {
         Entry::Vacant(entry) => {
             entry.insert((endpoint.health, locality, endpoint.weight));
         }

@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod blueprint;
+mod check;
 mod clusters;
 mod compiled;
+mod edge;
 mod egress;
 mod endpoints;
 mod envoy;
@@ -27,6 +29,8 @@ mod rules;
 mod settings;
 mod table;
 
+pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, ProxyKind};
 pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
+pub use table::ENCODER_REVISION;

@@ -10,7 +10,7 @@ use pilotage_protocol::Name;
 use crate::blueprint::Blueprint;
 use crate::hosts::{Host, Port, cluster_name};
 use crate::ir::{Entry, Listener, RouteTable, VirtualHost};
-use crate::routing::{Authority, DomainTable, Routing, Scope, Via, domains, rules, service_host};
+use crate::routing::{Authority, Routing, Scope, Via, domains, rules, service_host};
 
 /// Listeners and routes for the names that are asked for; a name that means nothing has none.
 pub(crate) fn listeners(
@@ -20,19 +20,28 @@ pub(crate) fn listeners(
     blueprint: &mut Blueprint,
 ) {
     for name in asked {
-        let Some(table) = routes(name, scope, routing, blueprint) else { continue };
-        let entry = Entry::Client { routes: table.name.clone() };
+        let Some((routes, mut virtual_host)) = routes(name, scope, routing, blueprint) else { continue };
+        // The client looks for its target as it is written, and several ways to write it share one table.
+        let (authority, _) = split(name);
+        let known = blueprint.routes.get(&routes).and_then(|table| table.hosts.first());
+        let known = known.into_iter().flat_map(|host| &host.domains).cloned().collect::<Vec<_>>();
+        let own = [name.clone(), authority.into()];
+        let domains = virtual_host.domains.into_iter().chain(known).chain(own);
+        virtual_host.domains = domains.collect::<BTreeSet<_>>().into_iter().collect();
+        let entry = Entry::Client { routes: routes.clone() };
         blueprint.listeners.insert(name.clone(), Listener { name: name.clone(), entry, source: None });
-        blueprint.routes.insert(table.name.clone(), table);
+        let hosts = vec![Arc::new(virtual_host)];
+        blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
     }
 }
 
+/// The name of the route table of a target, and its one virtual host.
 fn routes(
     name: &str,
     scope: &Scope<'_>,
     routing: &Routing<'_>,
     blueprint: &mut Blueprint,
-) -> Option<RouteTable> {
+) -> Option<(Arc<str>, VirtualHost)> {
     let (authority, number) = split(name);
     let report = &mut blueprint.report;
     if let Some(host) = find(authority, scope) {
@@ -43,10 +52,8 @@ fn routes(
         let routes: Arc<str> = host.cluster_name(port.number, "").into();
         let mut virtual_host = service_host(host, port, routing.owner(&host.name), scope, report);
         let (full, short) = domains(host, port.number, Authority::WithOrWithoutPort, scope);
-        // The client looks for its target as it is written.
-        let own = [name.to_owned(), authority.to_owned()];
-        virtual_host.domains = DomainTable::default().take(own.into_iter().chain(full).chain(short));
-        return Some(RouteTable { name: routes, hosts: vec![Arc::new(virtual_host)], ignore_port: false });
+        virtual_host.domains = full.into_iter().chain(short).map(Arc::from).collect();
+        return Some((routes, virtual_host));
     }
     // A host that is only routed: a VirtualService's own, or what one of its wildcards covers.
     let host = authority.to_ascii_lowercase();
@@ -54,17 +61,12 @@ fn routes(
     let port = number.unwrap_or(80);
     let virtual_host = VirtualHost {
         name: format!("{host}:{port}").into(),
-        domains: DomainTable::default().take([
-            name.to_owned(),
-            authority.to_owned(),
-            format!("{host}:{port}"),
-        ]),
+        domains: vec![format!("{host}:{port}").into()],
         rules: rules(claim, &Via { port, gateway: None }, scope, report),
         require_tls: false,
         source: Some(claim.source.clone()),
     };
-    let routes = cluster_name(&host, u32::from(port), "").into();
-    Some(RouteTable { name: routes, hosts: vec![Arc::new(virtual_host)], ignore_port: false })
+    Some((cluster_name(&host, u32::from(port), "").into(), virtual_host))
 }
 
 /// The host and the port of a target.

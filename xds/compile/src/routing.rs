@@ -22,7 +22,7 @@ use crate::rules::Rules;
 use crate::{Group, Settings};
 
 pub(crate) use rule::{Via, rules};
-pub(crate) use virtual_host::{Authority, DomainTable, domains, mesh_hosts, service_host};
+pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
 
 /// All that a rule is translated with.
 #[derive(Clone, Copy)]
@@ -98,6 +98,7 @@ impl<'w> Routing<'w> {
                     }
                 }
             }
+            crate::edge::check(&claim, world, report);
             routing.claims.push(claim);
         }
         routing
@@ -111,6 +112,11 @@ impl<'w> Routing<'w> {
             covering.max_by_key(|(wildcard, _)| wildcard.len()).map(|(_, index)| *index)
         });
         self.claims.get(index?)
+    }
+
+    /// Every VirtualService that the group can see.
+    pub(crate) fn claims(&self) -> &[Claim<'w>] {
+        &self.claims
     }
 
     /// Every host and wildcard that is owned on the mesh.

@@ -95,7 +95,7 @@ fn rule(rule: &Rule) -> Route {
             Action::Respond { status, body } => route::Action::DirectResponse(DirectResponseAction {
                 status: *status,
                 body: (!body.is_empty()).then(|| DataSource {
-                    specifier: Some(data_source::Specifier::InlineBytes(body.to_vec())),
+                    specifier: Some(data_source::Specifier::InlineString(body.to_string())),
                     ..DataSource::default()
                 }),
                 ..DirectResponseAction::default()

@@ -96,7 +96,7 @@ pub(crate) struct HeaderMatch {
 pub(crate) enum Action {
     Forward(Box<Forward>),
     Redirect(Redirect),
-    Respond { status: u32, body: Arc<[u8]> },
+    Respond { status: u32, body: Arc<str> },
 }
 
 /// Sending a request on.

@@ -169,7 +169,7 @@ fn action(
                 .add(place.field("body").problem(Code::TooLarge, "a body has at most 1 MiB; it is left out"));
             body.clear();
         }
-        return (Action::Respond { status: written.status, body: body.into_bytes().into() }, headers);
+        return (Action::Respond { status: written.status, body: body.into() }, headers);
     }
     if route.delegate.is_some() {
         return (unserved_action(kind), headers);
@@ -409,7 +409,7 @@ fn unserved_action(kind: ProxyKind) -> Action {
         })),
         ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Action::Respond {
             status: 503,
-            body: b"the rule for this request cannot be served as written".as_slice().into(),
+            body: "the rule for this request cannot be served as written".into(),
         },
     }
 }

@@ -25,13 +25,13 @@ pub(crate) enum Authority {
 
 /// The domains of a route table: each belongs to one virtual host, or every virtual host would be refused.
 #[derive(Debug, Default)]
-pub(crate) struct DomainTable {
+struct DomainTable {
     taken: BTreeSet<Arc<str>>,
 }
 
 impl DomainTable {
     /// Takes those that are free.
-    pub(crate) fn take(&mut self, domains: impl IntoIterator<Item = String>) -> Vec<Arc<str>> {
+    fn take(&mut self, domains: impl IntoIterator<Item = String>) -> Vec<Arc<str>> {
         let mut free = Vec::new();
         for domain in domains {
             let domain: Arc<str> = domain.into();

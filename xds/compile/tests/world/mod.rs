@@ -1,0 +1,91 @@
+//! The golden worlds as they are read from their folders.
+
+#![allow(dead_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, ProxyKind};
+use pilotage_protocol::Name;
+use pilotage_watcher::directory::read_directory;
+use pilotage_watcher::{Change, World};
+
+/// A world and a group that looks at it.
+pub(crate) struct Case {
+    pub(crate) folder: PathBuf,
+    pub(crate) name: String,
+    pub(crate) world: World,
+    pub(crate) group: Group,
+    pub(crate) asked: BTreeSet<Name>,
+}
+
+/// Every group of every golden world, by folder.
+pub(crate) fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("world.yaml").is_file())
+        .collect();
+    folders.sort();
+    folders.iter().flat_map(|folder| of_folder(folder)).collect()
+}
+
+/// The world of a folder. What the reader objects to is part of the golden's own purpose nowhere: it fails.
+pub(crate) fn read(folder: &Path) -> World {
+    let mut world = World::default();
+    for change in read_directory(folder).unwrap().changes {
+        match change {
+            Change::Apply(object) => {
+                world.apply(object);
+            }
+            Change::Problems { problems, .. } => {
+                let errors: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                assert!(errors.is_empty(), "{}: {errors:#?}", folder.display());
+            }
+            Change::Delete(_) | Change::Synced(_) => {}
+        }
+    }
+    world
+}
+
+fn of_folder(folder: &Path) -> Vec<Case> {
+    let text = std::fs::read_to_string(folder.join("world.yaml")).unwrap();
+    let world = read(folder);
+    let groups = text.lines().filter_map(|line| line.strip_prefix("# group: "));
+    let cases: Vec<Case> = groups.map(|line| case(folder, &world, line)).collect();
+    assert!(!cases.is_empty(), "{} names no group", folder.display());
+    cases
+}
+
+fn case(folder: &Path, world: &World, line: &str) -> Case {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap().to_owned();
+    let mut namespace = "default";
+    let mut labels = BTreeMap::new();
+    let mut asked = BTreeSet::new();
+    let mut tcp_egress = false;
+    for word in words {
+        match word.split_once('=') {
+            Some(("namespace", value)) => namespace = value,
+            Some(("labels", list)) => {
+                for (key, value) in list.split(',').filter_map(|label| label.split_once('=')) {
+                    labels.insert(key.into(), value.into());
+                }
+            }
+            Some(("ask", list)) => asked.extend(list.split(',').map(Name::from)),
+            _ => {
+                assert_eq!(word, "tcp", "in {}", folder.display());
+                tcp_egress = true;
+            }
+        }
+    }
+    let kind = match name.as_str() {
+        "sidecar" => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress },
+        "gateway" => ProxyKind::Gateway,
+        "grpc" => ProxyKind::Grpc,
+        other => panic!("{other} is no kind of proxy"),
+    };
+    let group = Group { kind, namespace: namespace.into(), labels };
+    Case { folder: folder.to_owned(), name, world: world.clone(), group, asked }
+}
