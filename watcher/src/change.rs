@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Serialize, Serializer};
 
@@ -133,6 +134,15 @@ pub enum Change {
     },
     /// The source has told everything that it knew at its start.
     Synced(SourceName),
+}
+
+/// Changes that a source learned of at once and that should be served together.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// When the source first saw something of them; latency is counted from here.
+    pub seen: Instant,
+    /// The changes; in this order, objects that are gone last.
+    pub changes: Vec<Change>,
 }
 
 /// What applied changes affected, for the compiler to do no more than that.

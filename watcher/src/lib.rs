@@ -6,10 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod change;
+pub mod directory;
+mod manifest;
+pub mod memory;
+mod parallel;
+mod position;
 mod problem;
 pub mod resources;
+mod validation;
 mod world;
 
-pub use change::{Change, Kind, Object, ObjectKey, SourceName, Touched};
+pub use change::{Batch, Change, Kind, Object, ObjectKey, SourceName, Touched};
+pub use position::Positions;
 pub use problem::{Code, Position, Problem, Severity};
 pub use world::{NamespacedName, World};

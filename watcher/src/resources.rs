@@ -1,6 +1,7 @@
 //! The resources that are read, as Rust types: our own lean form of the Kubernetes core kinds, and the routing kinds
 //! field by field as their published schemas have them.
 
+pub mod convert;
 mod destination_rule;
 mod endpoints;
 mod gateway;

@@ -1,16 +1,31 @@
 //! The rules of the xDS conversation, without a network.
 //!
 //! This crate does no IO, reads no clock and takes no lock: time comes in as an argument. Of a resource it knows
-//! the name, the version, the references and the encoded bytes, and it never looks inside.
+//! the name, the version, the references and the encoded bytes, and it never looks inside. [`Session`] is one
+//! stream, [`Snapshot`] what it is to be told.
 
 #![forbid(unsafe_code)]
 
+mod client_profile;
 mod collection;
+mod config;
+mod event;
+mod interest;
+mod request;
 mod resource;
 mod resource_type;
+mod response;
+mod session;
 mod snapshot;
 
+pub use client_profile::ClientProfile;
 pub use collection::Collection;
+pub use config::{Limits, SessionConfig};
+pub use event::{Answered, Event};
+pub use interest::{Interest, Wildcard};
+pub use request::{Dialect, Names, Rejection, Request, RequestError};
 pub use resource::{Name, Origin, Reference, Resource, Version};
 pub use resource_type::ResourceType;
+pub use response::{Contents, Nonce, Response};
+pub use session::Session;
 pub use snapshot::{Revision, Snapshot};

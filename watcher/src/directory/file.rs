@@ -1,0 +1,153 @@
+//! One file of a folder: what it says now, and what it keeps from when it was last good.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::scan::{Content, Stamp, beginning};
+use crate::manifest::{self, Document, Format, Outcome};
+use crate::position::Anchor;
+use crate::{Code, Kind, Object, ObjectKey, Problem};
+
+/// A file as it was last read.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) stamp: Stamp,
+    pub(super) documents: Vec<Document>,
+    /// The objects that the file stands for, be it by its present text or by an earlier one.
+    pub(super) held: BTreeMap<ObjectKey, Held>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// An object of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) object: Object,
+    pub(super) anchor: Anchor,
+}
+
+impl File {
+    /// What a file is after its content was read; nothing where it is gone.
+    pub(super) fn read(
+        previous: Option<&Self>,
+        name: &Arc<str>,
+        format: Format,
+        content: Content,
+    ) -> Option<Self> {
+        match content {
+            Content::Gone => None,
+            Content::Refused(stamp, problem) => Some(Self::kept(previous, name, stamp, problem)),
+            Content::Text(stamp, text) if text.trim().is_empty() => {
+                let problem = Problem::new(Code::EmptyFile, "the file is empty")
+                    .hint("delete it if its objects should go")
+                    .at(beginning(name));
+                Some(Self::kept(previous, name, stamp, problem))
+            }
+            Content::Text(stamp, text) => {
+                let known = previous.map_or(&[][..], |file| &file.documents);
+                let documents = manifest::read(&text, format, known);
+                Some(Self::assembled(previous, name, format, stamp, documents))
+            }
+        }
+    }
+
+    /// A file of which nothing can be used; everything that it held stays.
+    fn kept(previous: Option<&Self>, name: &Arc<str>, stamp: Stamp, problem: Problem) -> Self {
+        let held = previous.map(|file| file.held.clone()).unwrap_or_default();
+        let mut problems = vec![problem];
+        problems.extend(kept_last_good(name, held.keys()));
+        Self { stamp, documents: Vec::new(), held, problems }
+    }
+
+    fn assembled(
+        previous: Option<&Self>,
+        name: &Arc<str>,
+        format: Format,
+        stamp: Stamp,
+        documents: Vec<Document>,
+    ) -> Self {
+        let mut held: BTreeMap<ObjectKey, Held> = BTreeMap::new();
+        let mut problems = Vec::new();
+        let mut rejected = Vec::new();
+        let mut unidentified = false;
+        for document in &documents {
+            for problem in &document.reading.problems {
+                let mut problem = problem.clone();
+                if let Some(position) = &mut problem.position {
+                    position.file.clone_from(name);
+                    position.line += document.first_line - 1;
+                }
+                problems.push(problem);
+            }
+            for item in &document.reading.items {
+                let anchor = || Anchor {
+                    file: name.clone(),
+                    format,
+                    text: document.text.clone(),
+                    first_line: document.first_line,
+                    at: item.at.clone(),
+                };
+                match &item.outcome {
+                    Outcome::PassedOver(_) => {}
+                    Outcome::Unidentified => unidentified = true,
+                    Outcome::Rejected(key) => rejected.push(key.clone()),
+                    Outcome::Served(objects) => {
+                        for object in objects {
+                            let key = object.key();
+                            match held.get(&key) {
+                                Some(first) => problems.push(duplicate(key, &first.anchor, &anchor())),
+                                None => {
+                                    held.insert(key, Held { object: object.clone(), anchor: anchor() });
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        // Where a broken document does not say who it is, it may be any of those that are missing.
+        let before = previous.into_iter().flat_map(|file| &file.held);
+        let missing = before.filter(|(key, _)| !held.contains_key(*key));
+        let kept: Vec<_> = missing
+            .filter(|(key, _)| unidentified || rejected.iter().any(|rejected| is_part_of(key, rejected)))
+            .map(|(key, held)| (key.clone(), held.clone()))
+            .collect();
+        problems.extend(kept_last_good(name, kept.iter().map(|(key, _)| key)));
+        held.extend(kept);
+        Self { stamp, documents, held, problems }
+    }
+}
+
+/// Whether a key is this object's; an Endpoints object has several slices.
+fn is_part_of(key: &ObjectKey, whole: &ObjectKey) -> bool {
+    key == whole
+        || key.kind == Kind::EndpointSlice
+            && key.namespace == whole.namespace
+            && whole.name.starts_with("endpoints/")
+            && key.name.strip_prefix(&*whole.name).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// That an object is written a second time; the first one is served.
+pub(super) fn duplicate(key: ObjectKey, first: &Anchor, second: &Anchor) -> Problem {
+    let first = first.locate("metadata.name");
+    Problem::new(Code::DuplicateObject, format!("written already at {first}, which is what is served"))
+        .hint("remove one of the two, or rename it")
+        .at(second.locate("metadata.name"))
+        .on(key, "")
+}
+
+fn kept_last_good<'a>(
+    name: &Arc<str>,
+    keys: impl ExactSizeIterator<Item = &'a ObjectKey>,
+) -> Option<Problem> {
+    let count = keys.len();
+    if count == 0 {
+        return None;
+    }
+    let mut names: Vec<_> = keys.take(3).map(ToString::to_string).collect();
+    if count > names.len() {
+        names.push(format!("{} more", count - names.len()));
+    }
+    let message =
+        format!("until this file is repaired, the last good version is served of {}", names.join(", "));
+    Some(Problem::new(Code::KeptLastGood, message).at(beginning(name)))
+}

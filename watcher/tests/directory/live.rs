@@ -1,0 +1,65 @@
+//! Files that come, change and go while the source runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::harness::{Live, service};
+
+#[tokio::test]
+async fn follows_files_that_come_change_and_go() {
+    let mut live = Live::open(|root| fs::write(root.join("a.yaml"), service("a", 80)).unwrap()).await;
+    assert_eq!((live.names(), live.port("a")), (vec!["a"], Some(80)));
+
+    live.write("b.yaml", &service("b", 81));
+    live.until("a new file", |live| live.names() == ["a", "b"]).await;
+    live.write("a.yaml", &service("a", 8080));
+    live.until("an edit", |live| live.port("a") == Some(8080)).await;
+    fs::rename(live.root.join("b.yaml"), live.root.join("c.yml")).unwrap();
+    live.barrier().await;
+    assert_eq!(live.names(), ["a", "b"], "a renamed file keeps its objects");
+    assert!(live.deleted.is_empty());
+    fs::remove_file(live.root.join("c.yml")).unwrap();
+    live.until("a removal", |live| live.names() == ["a"]).await;
+    assert_eq!(live.codes(), Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn follows_folders_within() {
+    let mut live = Live::open(|_| {}).await;
+    assert_eq!(live.codes(), ["empty-folder"]);
+    fs::create_dir_all(live.root.join("team/shop")).unwrap();
+    live.write("team/shop/a.yaml", &service("a", 80));
+    live.until("a file in a new folder", |live| live.names() == ["a"]).await;
+    assert_eq!(live.codes(), Vec::<&str>::new());
+    live.write(
+        "team/shop/b.json",
+        r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"b"},"spec":{"ports":[{"port":81}]}}"#,
+    );
+    live.until("another", |live| live.names() == ["a", "b"]).await;
+    fs::rename(live.root.join("team"), live.root.join("crew")).unwrap();
+    live.write("crew/shop/a.yaml", &service("a", 81));
+    live.until("an edit in a renamed folder", |live| live.port("a") == Some(81)).await;
+    fs::remove_dir_all(live.root.join("crew")).unwrap();
+    live.until("a removed folder", |live| live.names().is_empty()).await;
+}
+
+#[tokio::test]
+async fn follows_a_mounted_volume_as_it_is_swapped() {
+    let volume = |root: &std::path::Path, stamp: &str, port: u16| {
+        let data = root.join(format!("..{stamp}"));
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("a.yaml"), service("a", port)).unwrap();
+        symlink(format!("..{stamp}"), root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    let mut live = Live::open(|root| {
+        volume(root, "2026_1", 80);
+        symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
+    })
+    .await;
+    assert_eq!((live.port("a"), live.codes()), (Some(80), vec![]), "read once, by its visible name");
+    volume(&live.root, "2026_2", 81);
+    fs::remove_dir_all(live.root.join("..2026_1")).unwrap();
+    live.until("the swap", |live| live.port("a") == Some(81)).await;
+    assert!(live.deleted.is_empty());
+}

@@ -1,0 +1,73 @@
+//! What a subscription covers: a set of names, a wildcard, or both.
+//!
+//! Invariant: an interest never changes; its names are sorted, distinct, not empty and never `*`. Cloning one counts
+//! a reference, so that equal interests of many streams can be one object.
+
+use std::sync::Arc;
+
+use crate::Name;
+
+/// Whether a subscription covers everything, and how the client said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wildcard {
+    /// Only the names are covered.
+    #[default]
+    None,
+    /// Everything, because the first request named nothing (R26, R27).
+    Legacy,
+    /// Everything, because the client asked for `*` (R25).
+    Explicit,
+}
+
+/// What a client has subscribed to within one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Interest {
+    wildcard: Wildcard,
+    names: Arc<[Name]>,
+}
+
+impl Interest {
+    /// An interest in these names, beside the wildcard; the empty name and `*` name nothing (R33).
+    pub fn new(wildcard: Wildcard, names: impl IntoIterator<Item = Name>) -> Self {
+        let mut names: Vec<Name> = names.into_iter().filter(|name| is_plain(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        Self { wildcard, names: names.into() }
+    }
+
+    /// Whether a resource of this name belongs to the subscription.
+    pub fn covers(&self, name: &str) -> bool {
+        self.is_wildcard() || self.names(name)
+    }
+
+    /// Whether this very name was asked for, the wildcard aside.
+    pub fn names(&self, name: &str) -> bool {
+        self.names.binary_search_by(|known| known.as_ref().cmp(name)).is_ok()
+    }
+
+    /// The names asked for, sorted.
+    pub fn named(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// How the wildcard stands.
+    pub fn wildcard(&self) -> Wildcard {
+        self.wildcard
+    }
+
+    /// Whether everything is covered.
+    pub fn is_wildcard(&self) -> bool {
+        self.wildcard != Wildcard::None
+    }
+
+    /// Whether nothing is covered.
+    pub fn is_empty(&self) -> bool {
+        !self.is_wildcard() && self.names.is_empty()
+    }
+}
+
+/// Whether a name in a request names a resource: `*` is the wildcard, and the empty name is how some clients
+/// unsubscribe from everything (R33).
+pub(crate) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "*"
+}

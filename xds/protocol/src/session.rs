@@ -1,0 +1,319 @@
+//! One ADS stream, in either dialect: requests, snapshots and time go in, responses and events come out.
+//!
+//! Invariant: at most one response per type is unanswered; whatever happens meanwhile is merged behind it. The rules
+//! of a request are in [`sotw`] and [`delta`], those of an answer in [`answer`], those of a response in [`plan`] and
+//! [`gate`].
+
+mod answer;
+mod apply;
+mod delta;
+mod gate;
+mod plan;
+mod sent;
+mod sotw;
+mod subscription;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::sent::Phase;
+use self::sotw::LegacyWildcard;
+use self::subscription::{Claim, Subscription};
+use self::view::View;
+use crate::response::Nonce;
+use crate::{
+    ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
+    Revision, SessionConfig, Snapshot,
+};
+
+/// The state machine of one stream.
+///
+/// Its methods are of four kinds. `handle_*` take in what happened: a request, a snapshot, the passing of time.
+/// `poll_*` hand out what follows from it; after every input, call [`Session::poll_response`] and
+/// [`Session::poll_event`] until they return `None`, and then ask [`Session::poll_timeout`] when to come back. The
+/// rest are getters. Responses may be left unpolled while the transport is busy: newer state then replaces older.
+///
+/// Before the first snapshot nothing is answered (R40).
+pub struct Session {
+    dialect: Dialect,
+    profile: ClientProfile,
+    config: SessionConfig,
+    now: Instant,
+    snapshot: Option<Snapshot>,
+    subscriptions: BTreeMap<ResourceType, Subscription>,
+    events: VecDeque<Event>,
+    last_nonce: u64,
+}
+
+impl Session {
+    /// A stream on which nothing has been said.
+    pub fn new(dialect: Dialect, profile: ClientProfile, config: SessionConfig, now: Instant) -> Self {
+        Self {
+            dialect,
+            profile,
+            config,
+            now,
+            snapshot: None,
+            subscriptions: BTreeMap::new(),
+            events: VecDeque::new(),
+            last_nonce: 0,
+        }
+    }
+
+    /// Takes in a request.
+    ///
+    /// # Errors
+    ///
+    /// When the client asks for more than the [`crate::Limits`] allow, or in the wrong dialect; the stream should be
+    /// closed.
+    pub fn handle_request(&mut self, now: Instant, request: Request) -> Result<(), RequestError> {
+        self.advance(now);
+        let Request { resource_type, nonce, error, names } = request;
+        self.check(&resource_type, &names)?;
+        let is_first = !self.subscriptions.contains_key(&resource_type);
+        let legacy = if resource_type.has_legacy_wildcard() && self.profile.has_legacy_wildcard() {
+            LegacyWildcard::Allowed
+        } else {
+            LegacyWildcard::Denied
+        };
+        let subscription = self.subscriptions.entry(resource_type.clone()).or_default();
+        let latest = subscription.sent.as_ref();
+        let is_current = latest.is_some_and(|sent| sent.nonce.is(&nonce));
+        // A SotW request with an old nonce says nothing that the answer to the newer response will not repeat (R17).
+        if self.dialect == Dialect::Sotw && latest.is_some() && !is_current && !nonce.is_empty() {
+            return Ok(());
+        }
+        if is_current {
+            let event = match error {
+                Some(rejection) => answer::reject(subscription, &resource_type, rejection),
+                None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
+                None => None,
+            };
+            self.events.extend(event);
+        }
+
+        let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
+        let intern = |name: &str| match collection.and_then(|collection| collection.get(name)) {
+            Some(resource) => resource.name().clone(),
+            None => Name::from(name),
+        };
+        let added = match names {
+            Names::Exactly { names, version } => {
+                let added = sotw::apply(subscription, &names, legacy, intern);
+                if is_first {
+                    subscription.claim = sotw::claim(subscription, version);
+                }
+                let is_full = resource_type.is_full_state_in_sotw();
+                subscription.answer_due |= is_full && !added.is_empty();
+                added
+            }
+            Names::Change { subscribe, unsubscribe, initial_versions } => {
+                let legacy = if is_first { legacy } else { LegacyWildcard::Denied };
+                let added = delta::apply(subscription, (&subscribe, &unsubscribe), legacy, intern);
+                if is_first {
+                    subscription.claim = delta::claim(initial_versions);
+                    // A client that lists what it holds is not waiting to be initialised.
+                    subscription.answer_due &= matches!(subscription.claim, Claim::Nothing);
+                }
+                added
+            }
+        };
+        if !added.is_empty() {
+            self.check_size(&resource_type)?;
+        }
+        self.report_missing(&resource_type, &added, is_first);
+        Ok(())
+    }
+
+    /// Takes in the state that the client should be brought to; any snapshot may follow any other.
+    pub fn handle_snapshot(&mut self, now: Instant, snapshot: &Snapshot) {
+        self.advance(now);
+        if self.snapshot.replace(snapshot.clone()).is_some() {
+            return;
+        }
+        // What was asked for before there was anything to compare it with.
+        let asked: Vec<(ResourceType, Interest)> = self
+            .subscriptions
+            .iter()
+            .map(|(resource_type, subscription)| (resource_type.clone(), subscription.interest.clone()))
+            .collect();
+        for (resource_type, interest) in asked {
+            self.report_missing(&resource_type, interest.named(), true);
+        }
+    }
+
+    /// Takes in the passing of time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// The next response to send, in the order of the types (R55).
+    pub fn poll_response(&mut self) -> Option<Response> {
+        let snapshot = self.snapshot.as_ref()?;
+        let mut from = Bound::Unbounded;
+        while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
+            let resource_type = resource_type.clone();
+            let view = View {
+                dialect: self.dialect,
+                now: self.now,
+                reference_wait: self.config.reference_wait,
+                snapshot,
+                subscriptions: &self.subscriptions,
+            };
+            let plan = plan::plan(&view, &resource_type);
+            if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
+                let context = apply::Context {
+                    dialect: self.dialect,
+                    revision: snapshot.revision(),
+                    nonce: Nonce(self.last_nonce + 1),
+                    answer_until: self.now + self.config.answer_wait,
+                };
+                let response = apply::apply(subscription, &resource_type, plan, &context);
+                debug_assert_eq!(subscription.told, subscription.told_by_recount());
+                if response.is_some() {
+                    self.last_nonce += 1;
+                    return response;
+                }
+            }
+            from = Bound::Excluded(resource_type);
+        }
+        None
+    }
+
+    /// The next event for the driver.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Session::handle_timeout`] should be called, if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = self.subscriptions.values().flat_map(|subscription| {
+            let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
+                Some(Phase::Awaiting(deadline)) => Some(deadline),
+                _ => None,
+            };
+            // While an answer is awaited nothing else can be sent, so only that wait counts.
+            let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
+            awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
+        });
+        deadlines.min()
+    }
+
+    /// The revision that the client has in full: it has answered everything that follows from it, and what it does
+    /// not have it has rejected. `None` while anything is unanswered or held back, and before the first snapshot.
+    pub fn settled(&self) -> Option<Revision> {
+        let snapshot = self.snapshot.as_ref()?;
+        let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
+            let Some(target) = snapshot.collection(resource_type) else {
+                return !subscription.is_awaiting()
+                    && subscription.base.as_ref().is_none_or(|b| b.is_empty());
+            };
+            let is_at_target = match &subscription.base {
+                Some(base) => Arc::ptr_eq(base, target),
+                None => subscription.interest.is_empty(),
+            };
+            is_at_target
+                && !subscription.is_awaiting()
+                && !subscription.answer_due
+                && subscription.overlay.iter().all(|(name, exception)| {
+                    let rejected = exception.rejected.map(|(_, version)| version);
+                    rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version())
+                })
+        };
+        self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())
+    }
+
+    /// What the client has subscribed to within a type.
+    pub fn interest(&self, resource_type: &ResourceType) -> Option<&Interest> {
+        Some(&self.subscriptions.get(resource_type)?.interest)
+    }
+
+    /// The types that the client has asked about, in the order in which they are sent.
+    pub fn resource_types(&self) -> impl ExactSizeIterator<Item = &ResourceType> {
+        self.subscriptions.keys()
+    }
+
+    /// The dialect of the stream.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        for sent in self.subscriptions.values_mut().filter_map(|subscription| subscription.sent.as_mut()) {
+            if matches!(sent.phase, Phase::Awaiting(deadline) if deadline <= self.now) {
+                sent.phase = Phase::Unanswered;
+            }
+        }
+    }
+
+    /// Refuses a request before it is applied.
+    fn check(&self, resource_type: &ResourceType, names: &Names) -> Result<(), RequestError> {
+        let limits = &self.config.limits;
+        let listed = match (self.dialect, names) {
+            (Dialect::Sotw, Names::Exactly { names, .. }) => names.len(),
+            (Dialect::Delta, Names::Change { subscribe, unsubscribe, initial_versions }) => {
+                subscribe.len().max(unsubscribe.len()).max(initial_versions.len())
+            }
+            _ => return Err(RequestError::WrongDialect(self.dialect)),
+        };
+        if !self.subscriptions.contains_key(resource_type) && self.subscriptions.len() >= limits.types {
+            return Err(RequestError::TooManyTypes { limit: limits.types });
+        }
+        if listed > limits.names_per_type {
+            let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
+            return Err(RequestError::TooManyNames { resource_type, limit });
+        }
+        Ok(())
+    }
+
+    /// Refuses a subscription that has grown too large.
+    fn check_size(&self, resource_type: &ResourceType) -> Result<(), RequestError> {
+        let Some(subscription) = self.subscriptions.get(resource_type) else {
+            return Ok(());
+        };
+        let limits = &self.config.limits;
+        let named = subscription.interest.named();
+        if named.len() > limits.names_per_type {
+            let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
+            return Err(RequestError::TooManyNames { resource_type, limit });
+        }
+        if named.iter().map(|name| name.len()).sum::<usize>() > limits.name_bytes {
+            let (resource_type, limit) = (resource_type.clone(), limits.name_bytes);
+            return Err(RequestError::NamesTooLong { resource_type, limit });
+        }
+        Ok(())
+    }
+
+    fn report_missing(&mut self, resource_type: &ResourceType, names: &[Name], is_first: bool) {
+        let Some(snapshot) = &self.snapshot else {
+            return;
+        };
+        let collection = snapshot.collection(resource_type);
+        if collection.is_none() && matches!(resource_type, ResourceType::Other(_)) {
+            if is_first {
+                self.events.push_back(Event::UnknownType(resource_type.clone()));
+            }
+            return;
+        }
+        let is_missing = |name: &&Name| collection.is_none_or(|collection| !collection.contains(name));
+        let names: Vec<Name> = names.iter().filter(is_missing).cloned().collect();
+        if !names.is_empty() {
+            self.events.push_back(Event::Missing { resource_type: resource_type.clone(), names });
+        }
+    }
+}
+
+/// Whether a request that quotes the latest response without an error accepts it. After a rejection it may be a mere
+/// change of the subscription, which in SotW still quotes the version from before (H16).
+fn is_acceptance(subscription: &Subscription, names: &Names) -> bool {
+    match (&subscription.sent, names) {
+        (Some(sent), Names::Exactly { version, .. }) if sent.phase == Phase::Nacked => {
+            *version == sent.version.to_string()
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,113 @@
+//! Carries a plan out: records what the client will have, and makes the response.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::plan::{Judged, Plan, Verdict};
+use super::sent::Sent;
+use super::subscription::{Claim, Exception, Held, Subscription};
+use crate::response::{Contents, Nonce};
+use crate::{Dialect, Name, Resource, ResourceType, Response, Revision};
+
+/// What a response needs beside the plan.
+pub(super) struct Context {
+    pub(super) dialect: Dialect,
+    pub(super) revision: Revision,
+    pub(super) nonce: Nonce,
+    pub(super) answer_until: Instant,
+}
+
+/// Brings the subscription to the plan's target, and returns the response if there is anything to say.
+pub(super) fn apply(
+    subscription: &mut Subscription,
+    resource_type: &ResourceType,
+    plan: Plan,
+    context: &Context,
+) -> Option<Response> {
+    let Plan { target, judged, is_claimed } = plan;
+    subscription.claim = Claim::Nothing;
+    if is_claimed {
+        subscription.told = target.version().0;
+        subscription.base = Some(target);
+        subscription.answer_due = false;
+        return None;
+    }
+
+    let former = (subscription.base.clone(), subscription.interest.clone());
+    let mut upserts: Vec<Resource> = Vec::new();
+    let mut removed: Vec<Name> = Vec::new();
+    let mut before_response = Vec::new();
+    let mut waits = false;
+    for Judged { name, before, verdict } in judged {
+        match verdict {
+            Verdict::Settled => subscription.settle(&name, &target),
+            Verdict::Parked => {}
+            Verdict::Wait(deadline) => {
+                waits = true;
+                let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
+                subscription.set_exception(name, Exception { held: before, deadline, ..former });
+            }
+            Verdict::Send(_) | Verdict::Remove => {
+                subscription.settle(&name, &target);
+                if !is_held_by(&former, &name, &before) {
+                    before_response.push((name.clone(), before));
+                }
+                match verdict {
+                    Verdict::Send(resource) => upserts.push(resource),
+                    _ => removed.push(name),
+                }
+            }
+        }
+    }
+    subscription.base = Some(target.clone());
+
+    let is_answer = subscription.answer_due && !waits;
+    if upserts.is_empty() && removed.is_empty() && !is_answer {
+        return None;
+    }
+    subscription.answer_due = false;
+    let is_all = subscription.interest.is_wildcard() && subscription.overlay.is_empty();
+    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let resources = if is_all && (is_full || upserts.len() == target.len()) {
+        Contents::Whole(target)
+    } else if is_full {
+        let mut held: Vec<Resource> = subscription.held_resources().cloned().collect();
+        held.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        Contents::Some(held.into())
+    } else {
+        Contents::Some(upserts.into())
+    };
+    let response = Response {
+        resource_type: resource_type.clone(),
+        version: crate::Version(subscription.told),
+        nonce: context.nonce,
+        revision: context.revision,
+        resources,
+        removed: match context.dialect {
+            Dialect::Sotw => Arc::default(),
+            Dialect::Delta => removed.into(),
+        },
+    };
+    subscription.sent = Some(Sent::new(
+        (response.nonce, response.version, response.revision),
+        context.answer_until,
+        response.resources.clone(),
+        former,
+        before_response,
+    ));
+    Some(response)
+}
+
+/// Whether `before` is what the former base and interest say, so that it needs no record of its own.
+fn is_held_by(
+    (base, interest): &(Option<Arc<crate::Collection>>, crate::Interest),
+    name: &Name,
+    before: &Held,
+) -> bool {
+    let of_base = base.as_ref().filter(|_| interest.covers(name)).and_then(|base| base.get(name));
+    match before {
+        Held::Nothing => of_base.is_none(),
+        Held::Stale => false,
+        Held::Resource(resource) => of_base == Some(resource),
+    }
+}

@@ -1,0 +1,181 @@
+//! Decides, for one type, what the next response contains; nothing here changes the session.
+//!
+//! Every name is judged once, so that no name is twice in a response (R36). What a reference holds back is decided
+//! in [`super::gate`]; [`super::apply`] carries the plan out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::gate::{Gate, Passage};
+use super::subscription::{Claim, Exception, Held, Subscription};
+use super::view::View;
+use crate::{Collection, Dialect, Name, Resource, ResourceType};
+
+/// How one type gets from what the client has to the current snapshot.
+pub(super) struct Plan {
+    pub(super) target: Arc<Collection>,
+    /// Sorted by name; names that are not listed do not change.
+    pub(super) judged: Vec<Judged>,
+    /// Whether the client already holds the whole target (R12).
+    pub(super) is_claimed: bool,
+}
+
+pub(super) struct Judged {
+    pub(super) name: Name,
+    /// What the client has now.
+    pub(super) before: Held,
+    pub(super) verdict: Verdict,
+}
+
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// The client has what it should have.
+    Settled,
+    /// It must be sent this.
+    Send(Resource),
+    /// It must be told that the resource is gone or does not exist.
+    Remove,
+    /// It keeps what it has until a reference is delivered or the time is over; without a time it waits for ever.
+    Wait(Option<Instant>),
+    /// It rejected the current content and keeps what it has (R16).
+    Parked,
+}
+
+/// The plan for a type, or `None` if there is nothing to consider.
+pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan> {
+    let subscription = view.subscriptions.get(resource_type)?;
+    if subscription.is_awaiting() {
+        return None;
+    }
+    let target = view.target(resource_type)?;
+    if let Some(base) = &subscription.base {
+        let unchanged = Arc::ptr_eq(base, &target);
+        if unchanged && subscription.overlay.is_empty() && !subscription.answer_due {
+            return None;
+        }
+    } else if let Claim::Version(version) = &subscription.claim
+        && *version == target.version().to_string()
+    {
+        return Some(Plan { target, judged: Vec::new(), is_claimed: true });
+    }
+
+    let gate = Gate::new(view, resource_type);
+    let judged = candidates(subscription, &target)
+        .into_iter()
+        .map(|name| {
+            let (before, verdict) = judge(view, resource_type, subscription, &target, &gate, &name);
+            Judged { name, before, verdict }
+        })
+        .collect();
+    Some(Plan { target, judged, is_claimed: false })
+}
+
+/// The names that may need a response, sorted.
+fn candidates(subscription: &Subscription, target: &Collection) -> Vec<Name> {
+    let interest = &subscription.interest;
+    let mut names: Vec<Name> = match &subscription.base {
+        Some(base) => {
+            let mut changed = target.changed_since(base);
+            changed.retain(|name| interest.covers(name));
+            changed
+        }
+        None => {
+            let mut all = interest.named().to_vec();
+            if interest.is_wildcard() {
+                all.extend(target.iter().map(|resource| resource.name().clone()));
+            }
+            if let Claim::Resources(claimed) = &subscription.claim {
+                all.extend(claimed.keys().cloned());
+            }
+            all
+        }
+    };
+    names.extend(subscription.overlay.keys().cloned());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn judge(
+    view: &View<'_>,
+    resource_type: &ResourceType,
+    subscription: &Subscription,
+    target: &Collection,
+    gate: &Gate<'_>,
+    name: &Name,
+) -> (Held, Verdict) {
+    let no_exception = Exception::default();
+    let exception = subscription.overlay.get(name);
+    let before = match exception {
+        Some(exception) => exception.held.clone(),
+        None => claimed(subscription, target, name).unwrap_or_else(|| subscription.held(name).into()),
+    };
+    let exception = exception.unwrap_or(&no_exception);
+    let is_covered = subscription.interest.covers(name);
+    let verdict = match target.get(name).filter(|_| is_covered) {
+        Some(wanted) => {
+            if !exception.asked {
+                match &exception.rejected {
+                    Some((_, version)) if *version == wanted.version() => return (before, Verdict::Parked),
+                    None if before.resource() == Some(wanted) => return (before, Verdict::Settled),
+                    _ => {}
+                }
+            }
+            match gate.for_update(name, wanted, before.resource()) {
+                Passage::Open => Verdict::Send(wanted.clone()),
+                passage => wait(view, exception, passage).unwrap_or_else(|| Verdict::Send(wanted.clone())),
+            }
+        }
+        None if must_be_told_of_absence(view, resource_type, subscription, exception, &before, name) => {
+            match gate.for_removal(name, before.resource()) {
+                Passage::Open => Verdict::Remove,
+                passage => wait(view, exception, passage).unwrap_or(Verdict::Remove),
+            }
+        }
+        None => Verdict::Settled,
+    };
+    (before, verdict)
+}
+
+/// What the first request said that the client has under this name (R49).
+fn claimed(subscription: &Subscription, target: &Collection, name: &Name) -> Option<Held> {
+    let Claim::Resources(claimed) = &subscription.claim else {
+        return None;
+    };
+    let version = claimed.get(name)?;
+    let current = target.get(name).filter(|resource| *version == Some(resource.version()));
+    Some(current.cloned().map_or(Held::Stale, Held::Resource))
+}
+
+fn must_be_told_of_absence(
+    view: &View<'_>,
+    resource_type: &ResourceType,
+    subscription: &Subscription,
+    exception: &Exception,
+    before: &Held,
+    name: &Name,
+) -> bool {
+    match view.dialect {
+        // Absence from a full list is the message; other types have no way to say it (R34, R35).
+        Dialect::Sotw => resource_type.is_full_state_in_sotw() && before.resource().is_some(),
+        // A name that was asked for and does not exist is answered as removed (R42).
+        Dialect::Delta => {
+            !before.is_nothing()
+                || exception.asked
+                || exception.rejected.is_some()
+                || (subscription.base.is_none() && subscription.interest.names(name))
+        }
+    }
+}
+
+/// Waits for what blocks the passage, unless it has waited long enough.
+fn wait(view: &View<'_>, exception: &Exception, passage: Passage) -> Option<Verdict> {
+    match passage {
+        Passage::Open => None,
+        Passage::Pinned => Some(Verdict::Wait(None)),
+        Passage::Blocked => {
+            let deadline = exception.deadline.unwrap_or(view.now + view.reference_wait);
+            (view.now < deadline).then_some(Verdict::Wait(Some(deadline)))
+        }
+    }
+}

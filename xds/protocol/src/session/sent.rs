@@ -1,0 +1,99 @@
+//! The latest response of a type, and what the client had before it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::subscription::Held;
+use crate::response::{Contents, Nonce};
+use crate::{Answered, Collection, Interest, Name, ResourceType, Revision, Version};
+
+pub(super) struct Sent {
+    pub(super) nonce: Nonce,
+    pub(super) version: Version,
+    pub(super) revision: Revision,
+    pub(super) phase: Phase,
+    /// What is needed if the client rejects the response; dropped once it has accepted it.
+    detail: Option<Detail>,
+}
+
+/// Where the conversation about a response stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No answer yet; until then the client is given time.
+    Awaiting(Instant),
+    /// No answer in time (R21). A late one is still heard.
+    Unanswered,
+    /// The client accepted it.
+    Acked,
+    /// The client rejected it.
+    Nacked,
+}
+
+struct Detail {
+    contents: Contents,
+    interest: Interest,
+    base: Option<Arc<Collection>>,
+    /// Where the client differed from that base, for the names in the response; sorted.
+    exceptions: Vec<(Name, Held)>,
+}
+
+impl Sent {
+    /// A response to be sent now; `base`, `interest` and `exceptions` say what the client had before it.
+    pub(super) fn new(
+        (nonce, version, revision): (Nonce, Version, Revision),
+        answer_until: Instant,
+        contents: Contents,
+        (base, interest): (Option<Arc<Collection>>, Interest),
+        exceptions: Vec<(Name, Held)>,
+    ) -> Self {
+        Self {
+            nonce,
+            version,
+            revision,
+            phase: Phase::Awaiting(answer_until),
+            detail: Some(Detail { contents, interest, base, exceptions }),
+        }
+    }
+
+    /// Records that the client accepted it, and lets go of what came before.
+    pub(super) fn accept(&mut self) {
+        self.phase = Phase::Acked;
+        self.detail = None;
+    }
+
+    /// What the client had under this name before the response.
+    pub(super) fn before(&self, name: &str) -> Held {
+        let Some(detail) = &self.detail else {
+            return Held::Nothing;
+        };
+        match detail.exceptions.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
+            Ok(index) => detail.exceptions[index].1.clone(),
+            Err(_) if detail.interest.covers(name) => {
+                detail.base.as_ref().and_then(|base| base.get(name)).into()
+            }
+            Err(_) => Held::Nothing,
+        }
+    }
+
+    /// The resources of the response, while it can still be rejected.
+    pub(super) fn contents(&self) -> Option<&Contents> {
+        self.detail.as_ref().map(|detail| &detail.contents)
+    }
+
+    /// The names under which the response may have changed something, given the base that it led to.
+    pub(super) fn changed_names(&self, base: &Collection) -> Vec<Name> {
+        let Some(detail) = &self.detail else {
+            return Vec::new();
+        };
+        let mut names: Vec<Name> = detail.exceptions.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(before) = &detail.base {
+            names.extend(base.changed_since(before));
+        }
+        names
+    }
+
+    /// What an event says about it.
+    pub(super) fn answered(&self, resource_type: ResourceType) -> Answered {
+        Answered { resource_type, nonce: self.nonce, version: self.version, revision: self.revision }
+    }
+}

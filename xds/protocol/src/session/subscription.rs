@@ -1,0 +1,210 @@
+//! The state of one type on one stream.
+//!
+//! Invariant: what the client holds is `base` restricted to the interest, with the exceptions in `overlay`; there is
+//! no other record of it. While nothing is held back the overlay is empty. The planner in [`super::plan`] moves
+//! `base` forward and is the only one to decide what is sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::sent::{Phase, Sent};
+use crate::collection::entry_hash;
+use crate::response::Nonce;
+use crate::{Collection, Interest, Name, Resource, Version, Wildcard};
+
+#[derive(Default)]
+pub(super) struct Subscription {
+    pub(super) interest: Interest,
+    /// Whether a SotW request ever named anything, which ends the legacy wildcard for good (R26).
+    pub(super) named_before: bool,
+    /// The collection that the client was last brought up to; `None` before the first response.
+    pub(super) base: Option<Arc<Collection>>,
+    /// Where the client differs from `base`.
+    pub(super) overlay: BTreeMap<Name, Exception>,
+    /// The hash of everything that the client holds, kept in step so that it need not be recomputed.
+    pub(super) told: u64,
+    /// Whether the client waits for a response even if there is nothing to put into it (R39, R41).
+    pub(super) answer_due: bool,
+    /// The latest response; its nonce is the one that the client may quote.
+    pub(super) sent: Option<Sent>,
+    /// What the first request said that the client holds; read when the first response is planned.
+    pub(super) claim: Claim,
+}
+
+/// A name for which the client differs from the base.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exception {
+    /// What the client has.
+    pub(super) held: Held,
+    /// Whether the client asked for this very name, so that it is answered even if it has it (R24, R46, R48).
+    pub(super) asked: bool,
+    /// The content that the client rejected, and in which response (R16).
+    pub(super) rejected: Option<(Nonce, Version)>,
+    /// When the wait for a reference ends.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What a client has under a name.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Held {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Something from an earlier stream that is not the current content.
+    Stale,
+    /// This.
+    Resource(Resource),
+}
+
+impl Held {
+    pub(super) fn resource(&self) -> Option<&Resource> {
+        match self {
+            Self::Resource(resource) => Some(resource),
+            Self::Nothing | Self::Stale => None,
+        }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    fn hash(&self) -> u64 {
+        self.resource().map_or(0, entry_hash)
+    }
+}
+
+impl From<Option<&Resource>> for Held {
+    fn from(resource: Option<&Resource>) -> Self {
+        resource.cloned().map_or(Self::Nothing, Self::Resource)
+    }
+}
+
+/// What a client said on its first request that it still has from an earlier stream.
+#[derive(Debug, Default)]
+pub(super) enum Claim {
+    #[default]
+    Nothing,
+    /// SotW: the version of the whole type.
+    Version(String),
+    /// Delta: versions by name (R49).
+    Resources(HashMap<Name, Option<Version>>),
+}
+
+impl Subscription {
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| matches!(sent.phase, Phase::Awaiting(_)))
+    }
+
+    /// What the client has under this name.
+    pub(super) fn held(&self, name: &str) -> Option<&Resource> {
+        match self.overlay.get(name) {
+            Some(exception) => exception.held.resource(),
+            None if self.interest.covers(name) => self.base.as_ref()?.get(name),
+            None => None,
+        }
+    }
+
+    /// Whether the unanswered response is about to change what the client has under this name.
+    pub(super) fn is_in_flight(&self, name: &str) -> bool {
+        let Some(sent) = self.sent.as_ref().filter(|_| self.is_awaiting()) else {
+            return false;
+        };
+        !self.overlay.contains_key(name)
+            && sent.before(name).resource() != self.base.as_ref().and_then(|base| base.get(name))
+    }
+
+    /// Records what the client has under a name, from an exception to an exception.
+    pub(super) fn set_exception(&mut self, name: Name, exception: Exception) {
+        let former = self.held(&name).map_or(0, entry_hash);
+        self.told = self.told.wrapping_sub(former).wrapping_add(exception.held.hash());
+        self.overlay.insert(name, exception);
+    }
+
+    /// Records that the client has what `target` holds under this name; the base must become `target`.
+    pub(super) fn settle(&mut self, name: &Name, target: &Collection) {
+        let former = self.held(name).map_or(0, entry_hash);
+        let now = target.get(name).filter(|_| self.interest.covers(name)).map_or(0, entry_hash);
+        self.told = self.told.wrapping_sub(former).wrapping_add(now);
+        self.overlay.remove(name);
+    }
+
+    /// Marks a name as asked for: it will be answered whatever the client has.
+    pub(super) fn ask(&mut self, name: &Name) {
+        if self.base.is_none() && !self.overlay.contains_key(name) {
+            // The first response answers every name as it is.
+            return;
+        }
+        let held = Held::from(self.held(name));
+        self.overlay
+            .entry(name.clone())
+            .or_insert_with(|| Exception { held, ..Exception::default() })
+            .asked = true;
+    }
+
+    /// Replaces the interest, and returns the names that are asked for and were not before.
+    pub(super) fn change_interest(&mut self, new: Interest) -> Vec<Name> {
+        let old = self.interest.clone();
+        let left: Vec<Name> = old.named().iter().filter(|name| !new.covers(name)).cloned().collect();
+        for name in left {
+            let former = self.held(&name).map_or(0, entry_hash);
+            self.told = self.told.wrapping_sub(former);
+            self.overlay.remove(&name);
+        }
+        let added: Vec<Name> = new.named().iter().filter(|name| !old.names(name)).cloned().collect();
+        if new.is_wildcard() && !old.is_wildcard() {
+            self.grow_to_wildcard();
+        }
+        if self.base.is_some() {
+            for name in &added {
+                // Under a wildcard the client already has it; it is sent again all the same (R24).
+                let held = Held::from(self.held(name));
+                self.overlay
+                    .entry(name.clone())
+                    .or_insert(Exception { held, ..Exception::default() })
+                    .asked = true;
+            }
+        }
+        self.interest = new;
+        if old.is_wildcard() && !self.interest.is_wildcard() {
+            let interest = self.interest.clone();
+            self.overlay.retain(|name, _| interest.names(name));
+            self.told = self.told_by_recount();
+        }
+        added
+    }
+
+    /// Starts over with an empty base, under which only the names subscribed to so far are held.
+    fn grow_to_wildcard(&mut self) {
+        if let Some(base) = self.base.take() {
+            for name in self.interest.named() {
+                self.overlay
+                    .entry(name.clone())
+                    .or_insert_with(|| Exception { held: base.get(name).into(), ..Exception::default() });
+            }
+        }
+    }
+
+    /// [`Subscription::told`] from scratch.
+    pub(super) fn told_by_recount(&self) -> u64 {
+        self.held_resources().map(entry_hash).fold(0, u64::wrapping_add)
+    }
+
+    /// Everything that the client has, in no particular order.
+    pub(super) fn held_resources(&self) -> impl Iterator<Item = &Resource> {
+        let of_base = self.base.iter().flat_map(|base| {
+            let whole = self.interest.is_wildcard().then(|| base.iter());
+            let named =
+                whole.is_none().then(|| self.interest.named().iter().filter_map(|name| base.get(name)));
+            whole.into_iter().flatten().chain(named.into_iter().flatten())
+        });
+        of_base
+            .filter(|resource| !self.overlay.contains_key(resource.name()))
+            .chain(self.overlay.values().filter_map(|exception| exception.held.resource()))
+    }
+
+    /// How the wildcard stands.
+    pub(super) fn wildcard(&self) -> Wildcard {
+        self.interest.wildcard()
+    }
+}
