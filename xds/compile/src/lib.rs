@@ -1,1 +1,32 @@
-//! Stub.
+//! What the world means for a proxy: `World` × [`Group`] → clusters, endpoints, listeners and routes, and problems.
+//!
+//! Translation is total and pure: no IO, no clock, no panic; equal input gives equal versions and equal messages. It
+//! returns problems in place of errors, and what is wrong with one object never costs its neighbours.
+//!
+//! `hosts`, `rules` and `routing` read the resources; `ir` is what they mean, as plain data; `envoy` turns it into
+//! messages; `compiled` keeps what did not change.
+
+#![forbid(unsafe_code)]
+
+mod blueprint;
+mod clusters;
+mod compiled;
+mod egress;
+mod endpoints;
+mod envoy;
+mod group;
+mod hosts;
+mod ir;
+mod pattern;
+mod policy;
+mod protocol;
+mod proxyless;
+mod report;
+mod routing;
+mod rules;
+mod settings;
+mod table;
+
+pub use compiled::{Compiled, Sources, compile, compile_endpoints};
+pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, ProxyKind};
+pub use settings::{DefaultRetries, Settings, UndeclaredPorts};

@@ -1,0 +1,134 @@
+//! All that a group is told, as plain data: the world read once, from the caller's point of view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pilotage_protocol::Name;
+use pilotage_watcher::World;
+
+use crate::endpoints::{Selection, Unhealthy};
+use crate::hosts::{Host, Hosts, Members, Port};
+use crate::ir::{Action, Cluster, Discovery, Entry, Listener, RouteTable};
+use crate::report::{Place, Report};
+use crate::routing::{Routing, Scope};
+use crate::rules::Rules;
+use crate::{Group, ProxyKind, Settings, clusters, egress, proxyless};
+
+/// Clusters, listeners and routes by name, and how to find the endpoints.
+#[derive(Default)]
+pub(crate) struct Blueprint {
+    pub(crate) clusters: BTreeMap<Name, Cluster>,
+    pub(crate) listeners: BTreeMap<Name, Listener>,
+    pub(crate) routes: BTreeMap<Name, RouteTable>,
+    pub(crate) assignments: BTreeMap<Name, AssignmentPlan>,
+    pub(crate) report: Report,
+}
+
+/// How the endpoints of a cluster are found.
+#[derive(Clone, Debug)]
+pub(crate) struct AssignmentPlan {
+    pub(crate) members: Members,
+    pub(crate) selection: Selection,
+    /// Where the subset is defined, for the problem of one that selects nothing.
+    pub(crate) subset: Option<(String, Place)>,
+    pub(crate) source: pilotage_watcher::ObjectKey,
+}
+
+/// Reads the world for a group; `asked` are the names that its clients ask for on demand.
+pub(crate) fn blueprint(
+    world: &World,
+    group: &Group,
+    settings: &Settings,
+    asked: &BTreeSet<Name>,
+) -> Blueprint {
+    let mut report = Report::default();
+    let hosts = Hosts::of(world, settings, &group.namespace, &mut report);
+    let rules = Rules::of(world, settings, &hosts, &mut report);
+    let routing = Routing::of(world, group, settings, &mut report);
+    let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
+    let mut blueprint = Blueprint { report, ..Blueprint::default() };
+    match group.kind {
+        ProxyKind::Sidecar { egress_port, tcp_egress } => {
+            egress::routed(egress_port, &scope, &routing, &mut blueprint);
+            if tcp_egress {
+                egress::opaque(egress_port, &scope, &mut blueprint);
+            }
+            clusters(&scope, &mut blueprint, |_| true);
+        }
+        ProxyKind::Gateway => {
+            let used = used(&blueprint);
+            clusters(&scope, &mut blueprint, |name| used.contains(name));
+        }
+        ProxyKind::Grpc => {
+            proxyless::listeners(asked, &scope, &routing, &mut blueprint);
+            let used = used(&blueprint);
+            clusters(&scope, &mut blueprint, |name| used.contains(name));
+        }
+    }
+    blueprint
+}
+
+/// The names of the clusters that listeners and routes lead to.
+fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
+    let routed = blueprint.routes.values().flat_map(|table| &table.hosts).flat_map(|host| &host.rules);
+    let routed = routed.filter_map(|rule| match &rule.action {
+        Action::Forward(forward) => Some(forward.backends.iter().map(|backend| backend.cluster.clone())),
+        Action::Redirect(_) | Action::Respond { .. } => None,
+    });
+    let direct = blueprint.listeners.values().filter_map(|listener| match &listener.entry {
+        Entry::Tcp { cluster, .. } => Some(cluster.clone()),
+        Entry::Http { .. } | Entry::Client { .. } => None,
+    });
+    routed.flatten().chain(direct).collect()
+}
+
+fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) -> bool) {
+    for host in scope.hosts.iter() {
+        let rule = scope.rules.find(host, scope.group, scope.settings);
+        for port in &host.ports {
+            let subsets = rule.into_iter().flat_map(|rule| &rule.subsets);
+            let subsets = subsets.filter(|(subset, _)| !subset.name.is_empty());
+            let named = subsets.map(|(subset, place)| (subset.name.as_str(), Some((*subset, place))));
+            for (subset, defined) in std::iter::once(("", None)).chain(named) {
+                if !wanted(&host.cluster_name(port.number, subset)) {
+                    continue;
+                }
+                let report = &mut blueprint.report;
+                let Some(cluster) = clusters::cluster(host, port, subset, rule, scope.group, report) else {
+                    continue;
+                };
+                if cluster.discovery == Discovery::Assigned {
+                    let labels = defined.map(|(subset, _)| subset.labels.clone()).unwrap_or_default();
+                    let plan = plan(host, port, &cluster, labels, scope);
+                    let subset = defined.map(|(subset, place)| (subset.name.clone(), place.clone()));
+                    blueprint.assignments.insert(cluster.name.clone(), AssignmentPlan { subset, ..plan });
+                }
+                blueprint.clusters.insert(cluster.name.clone(), cluster);
+            }
+        }
+    }
+}
+
+fn plan(
+    host: &Host,
+    port: &Port,
+    cluster: &Cluster,
+    labels: BTreeMap<String, String>,
+    scope: &Scope<'_>,
+) -> AssignmentPlan {
+    AssignmentPlan {
+        members: host.members.clone(),
+        selection: Selection {
+            cluster: cluster.name.clone(),
+            namespace: host.namespace.clone(),
+            port: port.clone(),
+            labels: Arc::new(labels),
+            unhealthy: match scope.group.kind {
+                ProxyKind::Grpc => Unhealthy::LeftOut,
+                ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Unhealthy::Named,
+            },
+        },
+        subset: None,
+        source: host.source.clone(),
+    }
+}

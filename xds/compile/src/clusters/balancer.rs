@@ -1,0 +1,146 @@
+//! How an endpoint is chosen, and by what requests are hashed where that decides.
+
+use std::sync::Arc;
+
+use pilotage_watcher::Code;
+use pilotage_watcher::resources::{ConsistentHash, LoadBalancer};
+
+use crate::ProxyKind;
+use crate::ir::{Balancer, HashBy};
+use crate::policy::Policy;
+use crate::report::{Place, Report};
+
+/// Envoy accepts rings and tables up to these sizes.
+const MAX_RING: u64 = 8 * 1024 * 1024;
+const MAX_TABLE: u64 = 5_000_011;
+
+/// The balancer of a policy, and the keys of a hash.
+pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report) -> (Balancer, Vec<HashBy>) {
+    let usual = match kind {
+        // Two of the gRPC implementations refuse a cluster with LEAST_REQUEST.
+        ProxyKind::Grpc => Balancer::RoundRobin,
+        ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Balancer::LeastRequest,
+    };
+    let Some((written, place)) = &policy.load_balancer else { return (usual, Vec::new()) };
+    unserved(written, place, report);
+    if let Some(hash) = &written.consistent_hash {
+        let place = place.field("consistentHash");
+        return (ring(hash, &place, report), keys(hash, &place, kind, report));
+    }
+    let balancer = match written.simple.as_deref() {
+        None | Some("UNSPECIFIED") => usual,
+        Some("LEAST_REQUEST" | "LEAST_CONN") => {
+            if kind == ProxyKind::Grpc {
+                report.add(place.field("simple").problem(
+                    Code::NotForGrpcClients,
+                    "some gRPC implementations refuse LEAST_REQUEST, so proxyless clients use ROUND_ROBIN",
+                ));
+            }
+            usual
+        }
+        Some("ROUND_ROBIN") => Balancer::RoundRobin,
+        Some("RANDOM") if kind == ProxyKind::Grpc => {
+            report.add(place.field("simple").problem(
+                Code::NotForGrpcClients,
+                "gRPC implementations refuse RANDOM, so proxyless clients use ROUND_ROBIN",
+            ));
+            usual
+        }
+        Some("RANDOM") => Balancer::Random,
+        Some("PASSTHROUGH") => {
+            report.add(place.field("simple").not_supported("the usual balancer is used"));
+            usual
+        }
+        Some(other) => {
+            let message = format!("{other:?} is not a load balancer; the usual one is used");
+            report.add(
+                place
+                    .field("simple")
+                    .problem(Code::InvalidValue, message)
+                    .hint("use LEAST_REQUEST, ROUND_ROBIN or RANDOM"),
+            );
+            usual
+        }
+    };
+    (balancer, Vec::new())
+}
+
+fn unserved(written: &LoadBalancer, place: &Place, report: &mut Report) {
+    let fields = [
+        ("localityLbSetting", written.locality_lb_setting.is_some(), "every locality is used alike"),
+        ("zoneAwareLbSetting", written.zone_aware_lb_setting.is_some(), "every zone is used alike"),
+        ("warmup", written.warmup.is_some(), "new endpoints take their full share at once"),
+        (
+            "warmupDurationSecs",
+            written.warmup_duration_secs.is_some(),
+            "new endpoints take their full share at once",
+        ),
+    ];
+    for (field, present, consequence) in fields {
+        if present {
+            report.add(place.field(field).not_supported(consequence));
+        }
+    }
+}
+
+fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
+    if let Some(maglev) = &hash.maglev {
+        let size = maglev.table_size.unwrap_or(65_537);
+        if is_prime(size) && size <= MAX_TABLE {
+            return Balancer::Maglev { table_size: size };
+        }
+        let message = format!("{size} is not a prime up to {MAX_TABLE}; 65537 is used");
+        report.add(place.field("maglev").field("tableSize").problem(Code::InvalidValue, message));
+        return Balancer::Maglev { table_size: 65_537 };
+    }
+    let written = hash.ring_hash.as_ref().and_then(|ring| ring.minimum_ring_size).or(hash.minimum_ring_size);
+    let size = written.unwrap_or(1024);
+    if size > MAX_RING {
+        let message = format!("a ring holds at most {MAX_RING} entries; that many are used");
+        report.add(place.field("minimumRingSize").problem(Code::InvalidValue, message));
+    }
+    Balancer::RingHash { minimum_size: size.clamp(1, MAX_RING) }
+}
+
+fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Report) -> Vec<HashBy> {
+    let text = |value: &Option<String>| value.as_deref().filter(|text| !text.is_empty()).map(Arc::from);
+    let key = if let Some(name) = text(&hash.http_header_name) {
+        Some(HashBy::Header(name))
+    } else if let Some(cookie) = hash.http_cookie.as_ref().filter(|cookie| !cookie.name.is_empty()) {
+        if !cookie.attributes.is_empty() {
+            let place = place.field("httpCookie").field("attributes");
+            report.add(place.not_supported("the cookie is set without them"));
+        }
+        Some(HashBy::Cookie {
+            name: cookie.name.as_str().into(),
+            path: cookie.path.as_deref().unwrap_or_default().into(),
+            ttl: cookie.ttl.map(|ttl| ttl.0).unwrap_or_default(),
+        })
+    } else if hash.use_source_ip == Some(true) {
+        Some(HashBy::SourceAddress)
+    } else {
+        text(&hash.http_query_parameter_name).map(HashBy::Query)
+    };
+    if key.is_none() {
+        report.add(
+            place
+                .problem(Code::MissingField, "nothing says what requests are hashed by: endpoints are random")
+                .hint("set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName"),
+        );
+    }
+    if kind == ProxyKind::Grpc && key.as_ref().is_some_and(|key| !matches!(key, HashBy::Header(_))) {
+        report.add(
+            place
+                .problem(Code::NotForGrpcClients, "proxyless gRPC clients hash by headers alone")
+                .hint("use httpHeaderName with a metadata key of the call"),
+        );
+    }
+    key.into_iter().collect()
+}
+
+fn is_prime(number: u64) -> bool {
+    number > 1
+        && (2..)
+            .take_while(|divisor| divisor * divisor <= number)
+            .all(|divisor| !number.is_multiple_of(divisor))
+}

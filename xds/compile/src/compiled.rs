@@ -1,0 +1,230 @@
+//! The outcome of a translation, and how the next one is made from it: a resource is encoded once per content.
+//!
+//! [`compile`] reads everything and is the oracle; [`compile_endpoints`] reads the slices of the Services that were
+//! touched and leaves all else as it is, pointer for pointer. Both come to the same.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use pilotage_protocol::{Name, Reference, Resource, ResourceType, Revision, Snapshot, Version};
+use pilotage_watcher::{Code, NamespacedName, ObjectKey, Problem, World};
+use prost::Message;
+
+use crate::blueprint::{AssignmentPlan, blueprint};
+use crate::endpoints::select;
+use crate::hosts::Members;
+use crate::ir::{Action, Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
+use crate::table::{Table, version};
+use crate::{Group, Settings, envoy};
+
+/// The objects that a resource was made from: the origin of every resource, by which a rejection names its cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources(pub Vec<ObjectKey>);
+
+/// Everything that one group is told, what is wrong with it, and what the next translation can keep.
+#[derive(Clone, Default)]
+pub struct Compiled {
+    snapshot: Snapshot,
+    clusters: Table<Cluster>,
+    assignments: Table<Assigned>,
+    listeners: Table<Listener>,
+    routes: Table<RouteTable>,
+    fragments: Arc<HashMap<Arc<VirtualHost>, Fragment>>,
+    plans: OrdMap<Name, Arc<AssignmentPlan>>,
+    /// The assignments of each Service.
+    of_service: Arc<BTreeMap<NamespacedName, Vec<Name>>>,
+    problems: Arc<[Problem]>,
+    endpoint_problems: OrdMap<Name, Problem>,
+}
+
+/// An assignment under the version of its cluster.
+///
+/// A cluster that changed warms until it is sent its endpoints, though they be the same (R58): they are another
+/// version then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Assigned {
+    assignment: Assignment,
+    parent: Version,
+    source: ObjectKey,
+}
+
+/// A virtual host as it is encoded.
+#[derive(Clone)]
+struct Fragment {
+    body: Bytes,
+    version: Version,
+}
+
+impl Compiled {
+    /// The resources, at revision 0: the caller knows of which event they are the consequence.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What is wrong with the objects that this group sees, sorted by object and field.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().chain(self.endpoint_problems.values())
+    }
+
+    fn finish(mut self) -> Self {
+        self.snapshot = Snapshot::new(Revision::default())
+            .with(ResourceType::Cluster, self.clusters.collection().clone())
+            .with(ResourceType::Endpoint, self.assignments.collection().clone())
+            .with(ResourceType::Listener, self.listeners.collection().clone())
+            .with(ResourceType::Route, self.routes.collection().clone());
+        self
+    }
+}
+
+/// Translates the world for a group of proxies.
+///
+/// `asked` are the names of listeners that proxyless clients ask for; other kinds are told everything that concerns
+/// them. With the `previous` outcome of the same group, resources that did not change keep their bytes, and
+/// collections that did not change keep their pointers.
+pub fn compile(
+    world: &World,
+    group: &Group,
+    settings: &Settings,
+    asked: &BTreeSet<Name>,
+    previous: Option<&Compiled>,
+) -> Compiled {
+    let none = Compiled::default();
+    let previous = previous.unwrap_or(&none);
+    let blueprint = blueprint(world, group, settings, asked);
+    let fragments = fragments(blueprint.routes.values(), previous);
+    let clusters = previous.clusters.replaced(blueprint.clusters, encode_cluster);
+    let listeners = previous.listeners.replaced(blueprint.listeners, encode_listener);
+    let routes = previous.routes.replaced(blueprint.routes, |table| encode_routes(table, &fragments));
+    let mut of_service: BTreeMap<NamespacedName, Vec<Name>> = BTreeMap::new();
+    let mut endpoint_problems = OrdMap::new();
+    let mut assigned = BTreeMap::new();
+    for (name, plan) in &blueprint.assignments {
+        if let Members::Slices { service, .. } = &plan.members {
+            let service = (plan.selection.namespace.clone(), service.clone());
+            of_service.entry(service).or_default().push(name.clone());
+        }
+        let (assignment, problem) = assign(world, plan, &clusters);
+        assigned.insert(name.clone(), assignment);
+        endpoint_problems.extend(problem.map(|problem| (name.clone(), problem)));
+    }
+    Compiled {
+        snapshot: Snapshot::default(),
+        assignments: previous.assignments.replaced(assigned, encode_assignment),
+        clusters,
+        listeners,
+        routes,
+        fragments: Arc::new(fragments),
+        plans: blueprint.assignments.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect(),
+        of_service: Arc::new(of_service),
+        problems: blueprint.report.into_problems().into(),
+        endpoint_problems,
+    }
+    .finish()
+}
+
+/// Translates what changed of endpoints alone: `touched` are the Services of `Touched::endpoints`.
+///
+/// The collections of all other types are those of `previous`, and so is that of endpoints if they came out the same.
+pub fn compile_endpoints(world: &World, previous: &Compiled, touched: &BTreeSet<NamespacedName>) -> Compiled {
+    let mut next = previous.clone();
+    let mut assigned = BTreeMap::new();
+    for name in touched.iter().filter_map(|service| previous.of_service.get(service)).flatten() {
+        let Some(plan) = previous.plans.get(name) else { continue };
+        let (assignment, problem) = assign(world, plan, &previous.clusters);
+        assigned.insert(name.clone(), assignment);
+        match problem {
+            Some(problem) => next.endpoint_problems.insert(name.clone(), problem),
+            None => next.endpoint_problems.remove(name),
+        };
+    }
+    next.assignments = previous.assignments.updated(assigned, encode_assignment);
+    next.finish()
+}
+
+fn assign(world: &World, plan: &AssignmentPlan, clusters: &Table<Cluster>) -> (Assigned, Option<Problem>) {
+    let selected = select(world, &plan.members, &plan.selection);
+    let problem = plan.subset.as_ref().and_then(|(name, place)| {
+        let empty = selected.assignment.localities.is_empty() && selected.candidates > 0;
+        empty.then(|| {
+            place
+                .problem(
+                    Code::EmptySubset,
+                    format!(
+                        "no endpoint has the labels of subset {name:?}: calls to {} fail with 503",
+                        plan.selection.cluster
+                    ),
+                )
+                .hint("give the Pods the labels, or correct those of the subset")
+        })
+    });
+    let parent = clusters.resource(&plan.selection.cluster).map(Resource::version).unwrap_or_default();
+    (Assigned { assignment: selected.assignment, parent, source: plan.source.clone() }, problem)
+}
+
+fn fragments<'a>(
+    tables: impl Iterator<Item = &'a RouteTable>,
+    previous: &Compiled,
+) -> HashMap<Arc<VirtualHost>, Fragment> {
+    let hosts = tables.flat_map(|table| &table.hosts);
+    let fragment = |host: &Arc<VirtualHost>| {
+        previous.fragments.get(host).cloned().unwrap_or_else(|| Fragment {
+            body: envoy::virtual_host(host).encode_to_vec().into(),
+            version: version(host),
+        })
+    };
+    hosts.map(|host| (host.clone(), fragment(host))).collect()
+}
+
+fn encode_cluster(cluster: &Cluster) -> Resource {
+    let endpoints = (cluster.discovery == Discovery::Assigned)
+        .then(|| Reference::new(ResourceType::Endpoint, cluster.name.clone()));
+    Resource::new(cluster.name.clone(), envoy::cluster(cluster).encode_to_vec())
+        .with_version(version(cluster))
+        .with_references(endpoints)
+        .with_origin(Arc::new(Sources(
+            [Some(&cluster.source), cluster.rule.as_ref()].into_iter().flatten().cloned().collect(),
+        )))
+}
+
+fn encode_assignment(assigned: &Assigned) -> Resource {
+    let body = envoy::assignment(&assigned.assignment).encode_to_vec();
+    Resource::new(assigned.assignment.cluster.clone(), body)
+        .with_version(version(assigned))
+        .with_origin(Arc::new(Sources(vec![assigned.source.clone()])))
+}
+
+fn encode_listener(listener: &Listener) -> Resource {
+    let reference = match &listener.entry {
+        Entry::Http { routes, .. } | Entry::Client { routes } => {
+            Reference::new(ResourceType::Route, routes.clone())
+        }
+        Entry::Tcp { cluster, .. } => Reference::new(ResourceType::Cluster, cluster.clone()),
+    };
+    Resource::new(listener.name.clone(), envoy::listener(listener).encode_to_vec())
+        .with_version(version(listener))
+        .with_references([reference])
+        .with_origin(Arc::new(Sources(listener.source.iter().cloned().collect())))
+}
+
+fn encode_routes(table: &RouteTable, fragments: &HashMap<Arc<VirtualHost>, Fragment>) -> Resource {
+    let parts = table.hosts.iter().filter_map(|host| fragments.get(host));
+    let versions: Vec<Version> = parts.clone().map(|fragment| fragment.version).collect();
+    let mut clusters: BTreeSet<&Arc<str>> = BTreeSet::new();
+    let mut sources: BTreeSet<&ObjectKey> = BTreeSet::new();
+    for host in &table.hosts {
+        sources.extend(&host.source);
+        for rule in &host.rules {
+            sources.extend(&rule.source);
+            if let Action::Forward(forward) = &rule.action {
+                clusters.extend(forward.backends.iter().map(|backend| &backend.cluster));
+            }
+        }
+    }
+    let body = envoy::route_configuration(table, parts.map(|fragment| &fragment.body));
+    Resource::new(table.name.clone(), body)
+        .with_version(version(&(&table.name, table.ignore_port, versions)))
+        .with_references(clusters.into_iter().map(|name| Reference::new(ResourceType::Cluster, name.clone())))
+        .with_origin(Arc::new(Sources(sources.into_iter().cloned().collect())))
+}

@@ -1,0 +1,96 @@
+//! The way out of a sidecar without interception: one HTTP listener on 127.0.0.1 that routes by `:authority`, and, if
+//! the node asks for it, one listener for every opaque Service port.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use pilotage_watcher::Code;
+
+use crate::blueprint::Blueprint;
+use crate::ir::{Action, Condition, Edge, Entry, HeaderEdits, Listener, RouteTable, Rule, VirtualHost};
+use crate::report::Place;
+use crate::routing::{Routing, Scope, mesh_hosts};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// The name of the route table of the egress listener.
+const ROUTES: &str = "egress";
+
+/// The listener for everything that is routed by request.
+pub(crate) fn routed(port: u16, scope: &Scope<'_>, routing: &Routing<'_>, blueprint: &mut Blueprint) {
+    let mut hosts = mesh_hosts(scope, routing, &mut blueprint.report);
+    hosts.push(Arc::new(unknown_authority()));
+    let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
+    let routes: Arc<str> = ROUTES.into();
+    let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside };
+    blueprint.listeners.insert(name.clone(), Listener { name, entry, source: None });
+    blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
+}
+
+/// The answer to an authority that means no host.
+///
+/// Without it Envoy would answer 404, which a gRPC client reads as UNIMPLEMENTED, as if the method were wrong. 503 is
+/// UNAVAILABLE, and the body becomes the message of the error.
+fn unknown_authority() -> VirtualHost {
+    let rule = Rule {
+        name: "unknown-authority".into(),
+        condition: Condition::default(),
+        action: Action::Respond {
+            status: 503,
+            body: b"no Service, ServiceEntry or VirtualService has this :authority".as_slice().into(),
+        },
+        headers: HeaderEdits::default(),
+        stat_prefix: "".into(),
+        source: None,
+    };
+    VirtualHost {
+        name: "unknown-authority".into(),
+        domains: vec!["*".into()],
+        rules: vec![rule],
+        require_tls: false,
+        source: None,
+    }
+}
+
+/// Listeners for opaque ports: what connects to 127.0.0.1 and the Service's port reaches the Service.
+///
+/// Several Services may have one port; the oldest takes it.
+pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Blueprint) {
+    let mut hosts: Vec<_> = scope.hosts.iter().collect();
+    hosts.sort_by_key(|host| (host.created, &host.namespace, &host.name));
+    let mut owners = BTreeMap::new();
+    for host in hosts {
+        for port in host.ports.iter().filter(|port| port.protocol.is_opaque()) {
+            let place = Place::new(host.source.clone(), "spec.ports");
+            if port.number == egress_port {
+                let message =
+                    format!("port {} is the egress listener's own: it is not listened on", port.number);
+                blueprint.report.add(
+                    place
+                        .problem(Code::NoEffect, message)
+                        .hint("set EGRESS_PORT of the node to another port"),
+                );
+                continue;
+            }
+            if let Some(owner) = owners.get(&port.number) {
+                let message = format!(
+                    "port {} of 127.0.0.1 leads to {owner}, which is older: {} is not reached by it",
+                    port.number, host.name
+                );
+                blueprint.report.add(
+                    place
+                        .problem(Code::NoEffect, message)
+                        .hint("give the Service a port of its own, or declare an HTTP protocol"),
+                );
+                continue;
+            }
+            owners.insert(port.number, host.name.clone());
+            let name: Arc<str> = format!("{LOOPBACK}_{}", port.number).into();
+            let cluster = host.cluster_name(port.number, "").into();
+            let entry = Entry::Tcp { address: LOOPBACK, port: port.number, cluster };
+            let listener = Listener { name: name.clone(), entry, source: Some(host.source.clone()) };
+            blueprint.listeners.insert(name, listener);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The endpoints of a Service port and subset, from EndpointSlices or from a ServiceEntry's list.
+//!
+//! This is the hot path: it reads nothing but the slices of one Service and the labels of their Pods.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pilotage_watcher::World;
+use pilotage_watcher::resources::{self, Transport, WorkloadEntry};
+
+use crate::hosts::{Members, Port, endpoint_port};
+use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
+
+/// All that an assignment is made from, apart from the endpoints themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// The cluster's name.
+    pub(crate) cluster: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) port: Port,
+    /// Labels that an endpoint must all have.
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
+    /// Whether endpoints that are not ready are named, or left out.
+    pub(crate) unhealthy: Unhealthy,
+}
+
+/// What is done with endpoints that are not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unhealthy {
+    /// Envoy is told of them, so that its view is whole.
+    Named,
+    /// gRPC clients would ignore them.
+    LeftOut,
+}
+
+/// An assignment, and how many endpoints there were before the labels were looked at.
+pub(crate) struct Selected {
+    pub(crate) assignment: Assignment,
+    pub(crate) candidates: usize,
+}
+
+/// Endpoints by address, each once, with what is known of it.
+type Found = BTreeMap<(IpAddr, u16), (Health, Locality, u32)>;
+
+/// The endpoints that a selection has now.
+pub(crate) fn select(world: &World, members: &Members, selection: &Selection) -> Selected {
+    let mut found = Found::new();
+    let candidates = match members {
+        Members::Slices { service, .. } => from_slices(world, service, selection, &mut found),
+        Members::Listed { entries, targets } => from_list(entries, targets, selection, &mut found),
+        Members::Dns(_) => 0,
+    };
+    let mut by_locality: BTreeMap<Locality, Vec<Endpoint>> = BTreeMap::new();
+    for ((address, port), (health, locality, weight)) in found {
+        by_locality.entry(locality).or_default().push(Endpoint { address, port, health, weight });
+    }
+    let localities = by_locality
+        .into_iter()
+        .map(|(locality, endpoints)| LocalityEndpoints { locality, endpoints })
+        .collect();
+    Selected { assignment: Assignment { cluster: selection.cluster.clone(), localities }, candidates }
+}
+
+fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut Found) -> usize {
+    let mut candidates = 0;
+    for slice in world.slices_of(&selection.namespace, service) {
+        let port = slice.spec.ports.iter().find(|port| {
+            port.name == selection.port.name && port.transport == Transport::Tcp && port.port != 0
+        });
+        let Some(port) = port else { continue };
+        for endpoint in &slice.spec.endpoints {
+            let Some(address) = endpoint.addresses.first() else { continue };
+            let Some(health) = health(endpoint) else { continue };
+            candidates += 1;
+            if !has_labels(world, &selection.namespace, endpoint, &selection.labels) {
+                continue;
+            }
+            if health == Health::Unhealthy && selection.unhealthy == Unhealthy::LeftOut {
+                continue;
+            }
+            let zone = endpoint.zone.clone().unwrap_or_default();
+            insert(
+                found,
+                Locality { zone, ..Locality::default() },
+                Endpoint { address: *address, port: port.port, health, weight: 1 },
+            );
+        }
+    }
+    candidates
+}
+
+fn from_list(
+    entries: &[WorkloadEntry],
+    targets: &BTreeMap<u16, u16>,
+    selection: &Selection,
+    found: &mut Found,
+) -> usize {
+    let mut candidates = 0;
+    for entry in entries {
+        let Some(address) = entry.address.as_deref().and_then(|address| address.parse().ok()) else {
+            continue;
+        };
+        candidates += 1;
+        if !selection.labels.iter().all(|(key, value)| entry.labels.get(key) == Some(value)) {
+            continue;
+        }
+        let endpoint = Endpoint {
+            address,
+            port: endpoint_port(entry, &selection.port, targets),
+            health: Health::Healthy,
+            weight: entry.weight.unwrap_or(1).max(1),
+        };
+        insert(found, locality(entry.locality.as_deref().unwrap_or_default()), endpoint);
+    }
+    candidates
+}
+
+/// What is known of an endpoint's health; none for one that is on its way out and answers no more.
+fn health(endpoint: &resources::Endpoint) -> Option<Health> {
+    match (endpoint.ready, endpoint.serving, endpoint.terminating) {
+        (true, _, false) => Some(Health::Healthy),
+        (_, true, true) => Some(Health::Draining),
+        // `publishNotReadyAddresses` keeps a terminating endpoint ready.
+        (true, false, true) => Some(Health::Healthy),
+        (false, false, true) => None,
+        (false, _, false) => Some(Health::Unhealthy),
+    }
+}
+
+/// Whether an endpoint has all of these labels: those of its Pod, or those written on the slice.
+fn has_labels(
+    world: &World,
+    namespace: &str,
+    endpoint: &resources::Endpoint,
+    wanted: &BTreeMap<String, String>,
+) -> bool {
+    if wanted.is_empty() {
+        return true;
+    }
+    let pod = endpoint.pod.as_deref().and_then(|pod| world.pod(namespace, pod));
+    let Some(labels) = pod.map(|pod| &pod.meta.labels).or(endpoint.labels.as_deref()) else { return false };
+    wanted.iter().all(|(key, value)| labels.get(key.as_str()).is_some_and(|found| **found == **value))
+}
+
+/// `region/zone/subzone`, of which the last parts may be missing.
+fn locality(text: &str) -> Locality {
+    let mut parts = text.splitn(3, '/').map(Arc::from);
+    Locality {
+        region: parts.next().unwrap_or_default(),
+        zone: parts.next().unwrap_or_default(),
+        subzone: parts.next().unwrap_or_default(),
+    }
+}
+
+/// Keeps the better of two sightings of one address: slices may repeat an endpoint while it moves between them.
+fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint) {
+    match found.entry((endpoint.address, endpoint.port)) {
+        Entry::Vacant(entry) => {
+            entry.insert((endpoint.health, locality, endpoint.weight));
+        }
+        Entry::Occupied(mut entry) => {
+            let sighting = (endpoint.health, locality, endpoint.weight);
+            if sighting < *entry.get() {
+                entry.insert(sighting);
+            }
+        }
+    }
+}

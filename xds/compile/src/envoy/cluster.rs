@@ -1,0 +1,206 @@
+//! Clusters as `Cluster`, with `HttpProtocolOptions` where requests are routed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pilotage_protos::envoy::cluster::circuit_breakers::{Thresholds, thresholds};
+use pilotage_protos::envoy::cluster::cluster::{
+    ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
+    LbPolicy, MaglevLbConfig, RingHashLbConfig,
+};
+use pilotage_protos::envoy::cluster::{
+    CircuitBreakers, Cluster as Message, OutlierDetection, UpstreamConnectionOptions,
+};
+use pilotage_protos::envoy::core::{
+    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
+    TcpKeepalive as Keepalive,
+};
+use pilotage_protos::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
+};
+use pilotage_protos::envoy::{UInt64Value, pack_any};
+
+use super::endpoint::dns;
+use super::{ads, duration, metadata, percent, uint};
+use crate::ir::{
+    Balancer, Cluster, Connections, Discovery, Limits, Outliers, Retries, TcpKeepalive, Upstream,
+};
+
+/// How often names are resolved where their records do not say.
+const DNS_REFRESH: Duration = Duration::from_secs(60);
+
+/// The extension that holds a cluster's HTTP options.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+pub(crate) fn cluster(cluster: &Cluster) -> Message {
+    let (lb_policy, lb_config) = balancer(cluster.balancer);
+    let mut message = Message {
+        name: cluster.name.to_string(),
+        connect_timeout: Some(duration(cluster.connect_timeout)),
+        lb_policy: lb_policy as i32,
+        lb_config,
+        circuit_breakers: Some(breakers(&cluster.limits)),
+        outlier_detection: cluster.outliers.as_ref().map(outliers),
+        // With few healthy endpoints left, those are used, and not the ones that are known to be bad.
+        common_lb_config: Some(CommonLbConfig {
+            healthy_panic_threshold: Some(percent(
+                cluster.outliers.map_or(0.0, |outliers| f64::from(outliers.min_health_percent)),
+            )),
+            ..CommonLbConfig::default()
+        }),
+        upstream_connection_options: cluster.connections.tcp_keepalive.map(|keepalive| {
+            UpstreamConnectionOptions {
+                tcp_keepalive: Some(tcp_keepalive(keepalive)),
+                ..UpstreamConnectionOptions::default()
+            }
+        }),
+        metadata: Some(metadata::of_cluster(&cluster.source, cluster.rule.as_ref(), &cluster.subset)),
+        typed_extension_protocol_options: http_options(cluster)
+            .map(|options| HashMap::from([(HTTP_OPTIONS.to_owned(), pack_any(options))]))
+            .unwrap_or_default(),
+        ..Message::default()
+    };
+    match &cluster.discovery {
+        Discovery::Assigned => {
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32));
+            message.eds_cluster_config =
+                Some(EdsClusterConfig { eds_config: Some(ads()), service_name: cluster.name.to_string() });
+        }
+        Discovery::Dns(names) => {
+            message.cluster_discovery_type =
+                Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns as i32));
+            message.load_assignment = Some(dns(&cluster.name, names));
+            message.dns_lookup_family = DnsLookupFamily::All as i32;
+            resolve_often(&mut message);
+        }
+    }
+    message
+}
+
+#[expect(deprecated, reason = "what replaces these fields is not in every Envoy that is still maintained")]
+fn resolve_often(message: &mut Message) {
+    message.dns_refresh_rate = Some(duration(DNS_REFRESH));
+    message.respect_dns_ttl = true;
+}
+
+fn balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
+    match balancer {
+        Balancer::LeastRequest => (LbPolicy::LeastRequest, None),
+        Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
+        Balancer::Random => (LbPolicy::Random, None),
+        Balancer::RingHash { minimum_size } => (
+            LbPolicy::RingHash,
+            Some(LbConfig::RingHashLbConfig(RingHashLbConfig {
+                minimum_ring_size: Some(UInt64Value { value: minimum_size }),
+                ..RingHashLbConfig::default()
+            })),
+        ),
+        Balancer::Maglev { table_size } => (
+            LbPolicy::Maglev,
+            Some(LbConfig::MaglevLbConfig(MaglevLbConfig {
+                table_size: Some(UInt64Value { value: table_size }),
+            })),
+        ),
+    }
+}
+
+/// Every threshold is always there: Envoy's own defaults (1024 requests) bind without a word.
+fn breakers(limits: &Limits) -> CircuitBreakers {
+    let or_none = |limit: Option<u32>| Some(uint(limit.unwrap_or(u32::MAX)));
+    let mut breakers = Thresholds {
+        max_connections: or_none(limits.connections),
+        max_pending_requests: or_none(limits.pending_requests),
+        max_requests: or_none(limits.requests),
+        track_remaining: true,
+        ..Thresholds::default()
+    };
+    match limits.retries {
+        Retries::Limit(limit) => breakers.max_retries = Some(uint(limit)),
+        Retries::Budget { millipercent, minimum, interval } => {
+            breakers.max_retries = Some(uint(u32::MAX));
+            breakers.retry_budget = Some(thresholds::RetryBudget {
+                budget_percent: Some(percent(f64::from(millipercent) / 1000.0)),
+                budget_interval: interval.map(duration),
+                min_retry_concurrency: Some(uint(minimum)),
+            });
+        }
+    }
+    CircuitBreakers { thresholds: vec![breakers], ..CircuitBreakers::default() }
+}
+
+fn http_options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
+    let connections = &cluster.connections;
+    let http2 = || http2_options(connections);
+    let protocol = match cluster.upstream {
+        // What goes through unread has no HTTP options, but routes may lead here all the same: HTTP/1.1, the default.
+        Upstream::Opaque => return None,
+        Upstream::Http1 => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())),
+        }),
+        Upstream::Http2 => UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(http2())),
+        }),
+        Upstream::AsClient => UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
+            http_protocol_options: Some(Http1ProtocolOptions::default()),
+            http2_protocol_options: Some(http2()),
+            ..UseDownstreamHttpConfig::default()
+        }),
+    };
+    let common = Common {
+        idle_timeout: connections.idle_timeout.map(duration),
+        max_connection_duration: connections.max_age.map(duration),
+        max_requests_per_connection: connections.requests_each.map(uint),
+        ..Common::default()
+    };
+    Some(HttpProtocolOptions {
+        common_http_protocol_options: (common != Common::default()).then_some(common),
+        upstream_protocol_options: Some(protocol),
+        ..HttpProtocolOptions::default()
+    })
+}
+
+fn http2_options(connections: &Connections) -> Http2ProtocolOptions {
+    Http2ProtocolOptions {
+        // Envoy refuses more than 2^31 - 1, which is what the protocol allows.
+        max_concurrent_streams: connections.streams_each.map(|streams| uint(streams.min(i32::MAX as u32))),
+        connection_keepalive: connections.http2_keepalive.map(|(interval, timeout)| KeepaliveSettings {
+            interval: Some(duration(interval)),
+            timeout: Some(duration(timeout)),
+            ..KeepaliveSettings::default()
+        }),
+        ..Http2ProtocolOptions::default()
+    }
+}
+
+fn tcp_keepalive(keepalive: TcpKeepalive) -> Keepalive {
+    // The system counts in whole seconds, and 0 would be no valid value.
+    let seconds = |time: Duration| uint(u32::try_from(time.as_secs()).unwrap_or(u32::MAX).clamp(1, 32_767));
+    Keepalive {
+        keepalive_probes: keepalive.probes.map(uint),
+        keepalive_time: keepalive.time.map(seconds),
+        keepalive_interval: keepalive.interval.map(seconds),
+    }
+}
+
+fn outliers(outliers: &Outliers) -> OutlierDetection {
+    let enforced = |count: Option<u32>| count.map(|count| uint(if count == 0 { 0 } else { 100 }));
+    // A count of 0 turns the check off by its enforcement, and must itself be positive.
+    let counted = |count: Option<u32>| count.filter(|count| *count > 0).map(uint);
+    OutlierDetection {
+        consecutive_5xx: counted(outliers.consecutive_5xx),
+        enforcing_consecutive_5xx: enforced(outliers.consecutive_5xx),
+        consecutive_gateway_failure: counted(outliers.consecutive_gateway_errors),
+        enforcing_consecutive_gateway_failure: enforced(outliers.consecutive_gateway_errors),
+        split_external_local_origin_errors: outliers.split_local_errors,
+        consecutive_local_origin_failure: counted(outliers.consecutive_local_failures),
+        enforcing_consecutive_local_origin_failure: enforced(outliers.consecutive_local_failures),
+        enforcing_local_origin_success_rate: outliers.split_local_errors.then(|| uint(0)),
+        enforcing_success_rate: Some(uint(0)),
+        interval: outliers.interval.map(duration),
+        base_ejection_time: outliers.base_ejection.map(duration),
+        max_ejection_percent: outliers.max_ejection_percent.map(uint),
+        ..OutlierDetection::default()
+    }
+}

@@ -1,0 +1,69 @@
+//! Assignments as `ClusterLoadAssignment`.
+
+use pilotage_protos::envoy::core;
+use pilotage_protos::envoy::endpoint::lb_endpoint::HostIdentifier;
+use pilotage_protos::envoy::endpoint::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
+
+use super::{socket, uint};
+use crate::ir::{Assignment, DnsEndpoint, Health, Locality, LocalityEndpoints};
+
+pub(crate) fn assignment(assignment: &Assignment) -> ClusterLoadAssignment {
+    ClusterLoadAssignment {
+        cluster_name: assignment.cluster.to_string(),
+        endpoints: assignment.localities.iter().map(locality).collect(),
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+/// The endpoints of a cluster whose names are resolved by the proxy.
+pub(super) fn dns(cluster: &str, names: &[DnsEndpoint]) -> ClusterLoadAssignment {
+    let endpoints: Vec<_> = names
+        .iter()
+        .map(|name| endpoint(&name.name, name.port, core::HealthStatus::Unknown, name.weight))
+        .collect();
+    let group = LocalityLbEndpoints { lb_endpoints: endpoints, ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: if names.is_empty() { Vec::new() } else { vec![group] },
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+fn locality(group: &LocalityEndpoints) -> LocalityLbEndpoints {
+    let Locality { region, zone, subzone } = &group.locality;
+    let total = group.endpoints.iter().fold(0u32, |total, endpoint| total.saturating_add(endpoint.weight));
+    LocalityLbEndpoints {
+        // gRPC clients want a locality, even an empty one, and skip one without a weight.
+        locality: Some(core::Locality {
+            region: region.to_string(),
+            zone: zone.to_string(),
+            sub_zone: subzone.to_string(),
+        }),
+        load_balancing_weight: Some(uint(total.max(1))),
+        lb_endpoints: group
+            .endpoints
+            .iter()
+            .map(|member| {
+                let health = match member.health {
+                    Health::Healthy => core::HealthStatus::Healthy,
+                    Health::Draining => core::HealthStatus::Draining,
+                    Health::Unhealthy => core::HealthStatus::Unhealthy,
+                };
+                endpoint(&member.address.to_string(), member.port, health, member.weight)
+            })
+            .collect(),
+        ..LocalityLbEndpoints::default()
+    }
+}
+
+fn endpoint(host: &str, port: u16, health: core::HealthStatus, weight: u32) -> LbEndpoint {
+    LbEndpoint {
+        health_status: health as i32,
+        load_balancing_weight: Some(uint(weight)),
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: Some(socket(host, port)),
+            ..Endpoint::default()
+        })),
+        ..LbEndpoint::default()
+    }
+}

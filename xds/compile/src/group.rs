@@ -1,0 +1,168 @@
+//! Which proxies share a snapshot: all that a translation may read of a node, and nothing else.
+//!
+//! A field that no translation reads would split snapshots for nothing, so labels are kept only where a resource
+//! looks at them. What a node says of itself is read from its metadata:
+//!
+//! | key | value |
+//! |---|---|
+//! | `PILOTAGE_KIND` | `sidecar`, `gateway` or `grpc` |
+//! | `NAMESPACE` | the workload's namespace; default `default` |
+//! | `LABELS` | the workload's labels, an object of strings |
+//! | `EGRESS_PORT` | the port of a sidecar's egress listener on 127.0.0.1, a number or a string; default 15001 |
+//! | `TCP_EGRESS` | `true`: a sidecar also listens on 127.0.0.1 at every opaque Service port |
+//! | `GENERATOR` | `grpc`, as Istio's agents say it, is the same as kind `grpc` |
+//!
+//! Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
+//! agent says the kind. Anything else is a sidecar.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use pilotage_protos::discovery::Node;
+use pilotage_protos::envoy::Value;
+use pilotage_protos::envoy::protobuf::value::Kind as Json;
+use pilotage_watcher::World;
+
+/// The port of a sidecar's egress listener where the node names none.
+pub const DEFAULT_EGRESS_PORT: u16 = 15001;
+
+/// Proxies that are told the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// The kind of proxy.
+    pub kind: ProxyKind,
+    /// The namespace of the workload.
+    pub namespace: Arc<str>,
+    /// Those of the workload's labels that some resource looks at.
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// A kind of proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProxyKind {
+    /// An Envoy beside a workload, which calls out through it.
+    Sidecar {
+        /// The port of the egress listener on 127.0.0.1.
+        egress_port: u16,
+        /// Whether opaque Service ports are listened on as well.
+        tcp_egress: bool,
+    },
+    /// An Envoy at the edge, with the listeners of the Gateways that select it.
+    Gateway,
+    /// A gRPC client that speaks xDS itself.
+    Grpc,
+}
+
+impl Group {
+    /// The group of a node; `labels` are those that the world looks at.
+    pub fn of(node: &Node, labels: &LabelKeys) -> Self {
+        let text = |key: &str| field(node, key).and_then(as_text);
+        let id: Vec<&str> = node.id.split('~').collect();
+        let istio = (id.len() == 4).then_some(id);
+        let sidecar = || ProxyKind::Sidecar {
+            egress_port: text("EGRESS_PORT")
+                .and_then(|port| port.parse().ok())
+                .filter(|port| *port != 0)
+                .unwrap_or(DEFAULT_EGRESS_PORT),
+            tcp_egress: text("TCP_EGRESS").is_some_and(|value| value == "true"),
+        };
+        let kind = match text("PILOTAGE_KIND").as_deref() {
+            Some("gateway") => ProxyKind::Gateway,
+            Some("grpc") => ProxyKind::Grpc,
+            Some("sidecar") => sidecar(),
+            _ if text("GENERATOR").as_deref() == Some("grpc") => ProxyKind::Grpc,
+            _ if istio.as_ref().is_some_and(|id| id[0] == "router") => ProxyKind::Gateway,
+            _ if istio.as_ref().is_some_and(|id| id[0] == "sidecar") => sidecar(),
+            _ if node.user_agent_name.to_ascii_lowercase().starts_with("grpc") => ProxyKind::Grpc,
+            _ => sidecar(),
+        };
+        let namespace = text("NAMESPACE")
+            .filter(|namespace| !namespace.is_empty())
+            .or_else(|| istio.and_then(|id| id[3].split('.').next().map(str::to_owned)))
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or_else(|| "default".to_owned());
+        let labels = match field(node, "LABELS") {
+            Some(Json::StructValue(given)) => given
+                .fields
+                .iter()
+                .filter_map(|(key, value)| {
+                    let key = labels.get(kind, key)?.clone();
+                    Some((key, Arc::from(as_text(value.kind.as_ref()?)?)))
+                })
+                .collect(),
+            _ => BTreeMap::new(),
+        };
+        Self { kind, namespace: namespace.into(), labels }
+    }
+
+    /// Whether the workload has all of these labels.
+    pub(crate) fn has_labels<'a>(&self, wanted: impl IntoIterator<Item = (&'a String, &'a String)>) -> bool {
+        wanted
+            .into_iter()
+            .all(|(key, value)| self.labels.get(key.as_str()).is_some_and(|found| **found == **value))
+    }
+}
+
+/// `sidecar/namespace`, and the labels that matter.
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ProxyKind::Sidecar { .. } => "sidecar",
+            ProxyKind::Gateway => "gateway",
+            ProxyKind::Grpc => "grpc",
+        };
+        write!(f, "{kind}/{}", self.namespace)?;
+        for (key, value) in &self.labels {
+            write!(f, ",{key}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The keys of the labels that some resource looks at: Gateway selectors, source labels, workload selectors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelKeys {
+    gateway: BTreeSet<Arc<str>>,
+    client: BTreeSet<Arc<str>>,
+}
+
+impl LabelKeys {
+    /// The keys that this world looks at; they change only with VirtualServices, DestinationRules and Gateways.
+    pub fn of(world: &World) -> Self {
+        let mut keys = Self::default();
+        let selectors = world.gateways().flat_map(|gateway| gateway.spec.selector.keys());
+        keys.gateway.extend(selectors.map(|key| Arc::from(key.as_str())));
+        let sources = world
+            .virtual_services()
+            .flat_map(|service| &service.spec.http)
+            .flat_map(|rule| &rule.r#match)
+            .flat_map(|condition| condition.source_labels.keys());
+        let workloads = world
+            .destination_rules()
+            .filter_map(|rule| rule.spec.workload_selector.as_ref())
+            .flat_map(|selector| selector.match_labels.keys());
+        keys.client.extend(sources.chain(workloads).map(|key| Arc::from(key.as_str())));
+        keys
+    }
+
+    fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
+        self.client.get(key).or_else(|| match kind {
+            ProxyKind::Gateway => self.gateway.get(key),
+            ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
+        })
+    }
+}
+
+fn field<'a>(node: &'a Node, key: &str) -> Option<&'a Json> {
+    node.metadata.as_ref()?.fields.get(key).and_then(|value: &Value| value.kind.as_ref())
+}
+
+fn as_text(value: &Json) -> Option<String> {
+    match value {
+        Json::StringValue(text) => Some(text.clone()),
+        Json::NumberValue(number) => Some(number.to_string()),
+        Json::BoolValue(flag) => Some(flag.to_string()),
+        Json::NullValue(_) | Json::StructValue(_) | Json::ListValue(_) => None,
+    }
+}

@@ -1,0 +1,174 @@
+//! ServiceEntries as hosts: listed addresses and names to resolve; what else there is becomes a problem.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
+use pilotage_watcher::{Code, Kind, ObjectKey};
+
+use super::{Host, Members, Port, authority, port_problem};
+use crate::Settings;
+use crate::ir::DnsEndpoint;
+use crate::protocol::{self, Note, Protocol};
+use crate::report::{Place, Report};
+
+/// The hosts of an entry; none where its resolution is not served.
+pub(super) fn hosts(
+    entry: &Arc<WithMeta<ServiceEntry>>,
+    settings: &Settings,
+    report: &mut Report,
+) -> Vec<Host> {
+    let meta = &entry.meta;
+    let source = ObjectKey::new(Kind::ServiceEntry, meta.namespace.clone(), meta.name.clone());
+    let spec = Place::new(source.clone(), "spec");
+    let (ports, targets) = ports(&entry.spec, settings, &spec, report);
+    if entry.spec.workload_selector.is_some() {
+        report.add(spec.field("workloadSelector").not_supported("the hosts have no endpoints by selection"));
+    }
+    if !entry.spec.subject_alt_names.is_empty() {
+        report.add(spec.field("subjectAltNames").not_supported("certificates are not checked for them"));
+    }
+    let resolution = entry.spec.resolution.as_deref().unwrap_or("NONE");
+    let members =
+        match resolution {
+            "STATIC" => {
+                check_addresses(&entry.spec.endpoints, &spec, report);
+                Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
+            }
+            "DNS" => Members::Dns(BTreeMap::new()),
+            other => {
+                report.add(spec.field("resolution").problem(
+                Code::NotSupported,
+                format!("resolution {other} is not supported yet: the hosts of this entry are not served"),
+            ).hint("use STATIC with endpoints, or DNS"));
+                return Vec::new();
+            }
+        };
+    let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+    let addresses: Vec<_> = addresses.map(authority).collect();
+    let mut hosts = Vec::new();
+    for (index, name) in entry.spec.hosts.iter().enumerate() {
+        let name = name.to_ascii_lowercase();
+        let place = spec.field("hosts").index(index);
+        if name.is_empty() || name == "*" || (name.contains('*') && resolution == "DNS") {
+            report.add(
+                place
+                    .problem(
+                        Code::InvalidValue,
+                        format!("{name:?} cannot be the host of an entry with resolution {resolution}"),
+                    )
+                    .hint("write a full host name"),
+            );
+            continue;
+        }
+        let members = match &members {
+            Members::Dns(_) => {
+                Members::Dns(dns_members(&entry.spec, &name, &ports, &targets_of(&entry.spec)))
+            }
+            members => members.clone(),
+        };
+        hosts.push(Host {
+            name: name.into(),
+            namespace: meta.namespace.clone(),
+            source: source.clone(),
+            ports: ports.clone(),
+            members,
+            addresses: addresses.clone(),
+            created: meta.created.unwrap_or(0),
+        });
+    }
+    hosts
+}
+
+fn ports(
+    spec: &ServiceEntry,
+    settings: &Settings,
+    place: &Place,
+    report: &mut Report,
+) -> (Vec<Port>, BTreeMap<u16, u16>) {
+    let mut ports: Vec<Port> = Vec::new();
+    for (index, port) in spec.ports.iter().enumerate() {
+        let place = place.field("ports").index(index);
+        let Some(number) = u16::try_from(port.number).ok().filter(|number| *number != 0) else {
+            let message = format!("{} is not a port; the port is left out", port.number);
+            report.add(place.field("number").problem(Code::InvalidValue, message).hint("use 1 to 65535"));
+            continue;
+        };
+        let word = port.protocol.as_deref().filter(|word| !word.is_empty());
+        let otherwise = if word.is_some() { Note::Unknown } else { Note::Undeclared };
+        let declared =
+            protocol::of_text(word.unwrap_or_default(), number, settings.undeclared_ports, otherwise);
+        report.extend(port_problem(&place, number, &port.name, word, declared));
+        if declared.protocol != Protocol::Datagram && !ports.iter().any(|known| known.number == number) {
+            ports.push(Port { number, name: port.name.as_str().into(), protocol: declared.protocol });
+        }
+    }
+    (ports, targets_of(spec))
+}
+
+/// The port on the endpoints of every port that says so.
+fn targets_of(spec: &ServiceEntry) -> BTreeMap<u16, u16> {
+    spec.ports
+        .iter()
+        .filter_map(|port| {
+            let number = u16::try_from(port.number).ok()?;
+            Some((number, u16::try_from(port.target_port?).ok().filter(|target| *target != 0)?))
+        })
+        .collect()
+}
+
+/// The port on an endpoint: its own map by name, then the target port, then the number itself.
+pub(crate) fn endpoint_port(entry: &WorkloadEntry, port: &Port, targets: &BTreeMap<u16, u16>) -> u16 {
+    let own = entry.ports.get(&*port.name).and_then(|own| u16::try_from(*own).ok()).filter(|own| *own != 0);
+    own.or_else(|| targets.get(&port.number).copied()).unwrap_or(port.number)
+}
+
+fn dns_members(
+    spec: &ServiceEntry,
+    host: &str,
+    ports: &[Port],
+    targets: &BTreeMap<u16, u16>,
+) -> BTreeMap<u16, Vec<DnsEndpoint>> {
+    let itself = [WorkloadEntry { address: Some(host.to_owned()), ..WorkloadEntry::default() }];
+    let entries = if spec.endpoints.is_empty() { &itself[..] } else { &spec.endpoints[..] };
+    let of_port = |port: &Port| {
+        let mut endpoints: Vec<DnsEndpoint> = entries
+            .iter()
+            .filter_map(|entry| {
+                let name = entry.address.as_deref().filter(|name| !name.is_empty() && !name.contains('/'))?;
+                Some(DnsEndpoint {
+                    name: name.into(),
+                    port: endpoint_port(entry, port, targets),
+                    weight: entry.weight.unwrap_or(1).max(1),
+                })
+            })
+            .collect();
+        endpoints.sort();
+        endpoints.dedup();
+        endpoints
+    };
+    ports.iter().map(|port| (port.number, of_port(port))).collect()
+}
+
+fn check_addresses(entries: &[WorkloadEntry], spec: &Place, report: &mut Report) {
+    for (index, entry) in entries.iter().enumerate() {
+        let place = spec.field("endpoints").index(index).field("address");
+        match entry.address.as_deref() {
+            Some(address) if address.parse::<IpAddr>().is_ok() => {}
+            Some(address) if address.starts_with("unix://") => {
+                report.add(place.not_supported("the endpoint is left out"));
+            }
+            Some(address) => report.add(
+                place
+                    .problem(
+                        Code::InvalidEndpoint,
+                        format!("{address:?} is not an IP address; the endpoint is left out"),
+                    )
+                    .hint("resolution STATIC takes addresses; use DNS for names"),
+            ),
+            None => report
+                .add(place.problem(Code::InvalidEndpoint, "the endpoint has no address and is left out")),
+        }
+    }
+}

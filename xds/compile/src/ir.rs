@@ -1,0 +1,14 @@
+//! What a proxy is told, as plain data: no Envoy message, and nobody's routing dialect.
+//!
+//! Equal values mean equal resources: versions are hashes of these values, and a value that did not change keeps its
+//! encoded bytes. Nothing here may carry a position, an age or a generation. `envoy` turns it into messages.
+
+mod cluster;
+mod endpoints;
+mod listener;
+mod route;
+
+pub(crate) use cluster::*;
+pub(crate) use endpoints::*;
+pub(crate) use listener::*;
+pub(crate) use route::*;

@@ -1,0 +1,92 @@
+//! Checks of text that a proxy would refuse, and with it the whole resource it stands in.
+//!
+//! A virtual host shares its RouteConfiguration with all others: one expression that does not compile must not take
+//! them down.
+
+use regex_syntax::hir::Hir;
+
+/// Why an RE2 expression cannot be sent, if it cannot.
+///
+/// The check is by a grammar that RE2 shares but for corners; what RE2 lacks of it is refused here.
+pub(crate) fn regex_error(expression: &str) -> Option<String> {
+    if expression.len() > 1024 {
+        return Some("it is longer than 1024 characters".to_owned());
+    }
+    parse(expression).err()
+}
+
+/// Why a substitution does not fit its expression, if it does not: `\0` to `\9` name groups, `\\` is a backslash.
+pub(crate) fn substitution_error(expression: &str, substitution: &str) -> Option<String> {
+    let groups = match parse(expression) {
+        Ok(parsed) => parsed.properties().explicit_captures_len(),
+        Err(error) => return Some(error),
+    };
+    let mut chars = substitution.chars();
+    while let Some(char) = chars.next() {
+        if char != '\\' {
+            continue;
+        }
+        match chars.next() {
+            Some('\\') => {}
+            Some(digit @ '0'..='9') if digit as usize - '0' as usize <= groups => {}
+            Some(digit @ '0'..='9') => return Some(format!("there is no group {digit} in the expression")),
+            _ => return Some("a backslash must be followed by a digit or a backslash".to_owned()),
+        }
+    }
+    (!is_header_value(substitution)).then(|| "it holds a control character".to_owned())
+}
+
+fn parse(expression: &str) -> Result<Hir, String> {
+    // Class set operations, the x flag and \u escapes are not in RE2.
+    let beyond_re2 = ["&&", "--", "~~", "(?x", "\\u", "\\U", "\\<", "\\>", "\\b{"];
+    if let Some(beyond) = beyond_re2.iter().find(|beyond| expression.contains(**beyond)) {
+        // Outside a class these are plain text, which has no need of them in a path or a header.
+        let in_class = expression.contains('[') || beyond.starts_with(['\\', '(']);
+        if in_class {
+            return Err(format!("RE2 has no {beyond}"));
+        }
+    }
+    regex_syntax::parse(expression)
+        .map_err(|error| error.to_string().lines().last().unwrap_or("it does not parse").to_owned())
+}
+
+/// Whether this is a header's name: a token, or a pseudo-header.
+pub(crate) fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let name = name.strip_prefix(':').unwrap_or(name);
+    !name.is_empty() && name.len() <= 1024 && name.bytes().all(token)
+}
+
+/// Whether this can be a header's value.
+pub(crate) fn is_header_value(value: &str) -> bool {
+    value.len() <= 16_384 && !value.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_that_would_sink_a_route_configuration_are_found() {
+        assert_eq!(regex_error("/v[0-9]+/.*"), None);
+        assert!(regex_error("(").is_some());
+        assert!(regex_error("a{2,1}").is_some());
+        assert!(regex_error("(?=x)").is_some());
+        assert!(regex_error("[a-z&&[^b]]").is_some());
+        assert!(regex_error(&"a".repeat(1025)).is_some());
+    }
+
+    #[test]
+    fn substitutions_name_groups_that_exist() {
+        assert_eq!(substitution_error("/a/(.*)", "/b/\\1"), None);
+        assert!(substitution_error("/a/(.*)", "/b/\\2").is_some());
+        assert!(substitution_error("/a/(.*)", "/b/\\").is_some());
+        assert!(substitution_error("/a/(.*)", "/b/\n").is_some());
+    }
+
+    #[test]
+    fn header_names_are_tokens() {
+        assert!(is_header_name("x-api-key") && is_header_name(":method"));
+        assert!(!is_header_name("") && !is_header_name("a b") && !is_header_name("a\n"));
+    }
+}

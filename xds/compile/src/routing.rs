@@ -1,0 +1,194 @@
+//! Which VirtualService speaks for a host, on the mesh and at a gateway; `rule` says what its rules mean.
+//!
+//! On the mesh one VirtualService owns a host: what is private to the caller's namespace comes before what is
+//! exported to it by name, then what everyone sees; within each the older one. At a gateway those of one host are
+//! put one after the other.
+
+mod condition;
+mod destination;
+mod headers;
+mod retries;
+mod rule;
+mod virtual_host;
+
+use std::collections::BTreeMap;
+
+use pilotage_watcher::resources::{VirtualService, WithMeta};
+use pilotage_watcher::{Code, Kind, ObjectKey, World};
+
+use crate::hosts::{Hosts, expand, is_visible, wildcard_covers};
+use crate::report::{Place, Report};
+use crate::rules::Rules;
+use crate::{Group, Settings};
+
+pub(crate) use rule::{Via, rules};
+pub(crate) use virtual_host::{Authority, DomainTable, domains, mesh_hosts, service_host};
+
+/// All that a rule is translated with.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) group: &'a Group,
+    pub(crate) settings: &'a Settings,
+    pub(crate) hosts: &'a Hosts,
+    pub(crate) rules: &'a Rules<'a>,
+}
+
+/// A VirtualService that the group can see, its names made whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim<'w> {
+    pub(crate) service: &'w WithMeta<VirtualService>,
+    pub(crate) source: ObjectKey,
+    /// Full names and wildcards, each with its index among those written.
+    pub(crate) hosts: Vec<(usize, String)>,
+    /// `mesh`, or `namespace/name`.
+    pub(crate) gateways: Vec<String>,
+}
+
+/// The name under which the mesh stands among gateways.
+pub(crate) const MESH: &str = "mesh";
+
+/// The VirtualServices of a group, in the order in which they come first.
+#[derive(Debug, Default)]
+pub(crate) struct Routing<'w> {
+    claims: Vec<Claim<'w>>,
+    /// The owner of each host and wildcard on the mesh, by index.
+    owners: BTreeMap<String, usize>,
+}
+
+impl<'w> Routing<'w> {
+    pub(crate) fn of(world: &'w World, group: &Group, settings: &Settings, report: &mut Report) -> Self {
+        let viewer = &*group.namespace;
+        let mut visible: Vec<_> = world
+            .virtual_services()
+            .filter(|service| is_visible(&service.spec.export_to, &service.meta.namespace, viewer))
+            .collect();
+        let nearness = |service: &WithMeta<VirtualService>| {
+            let export_to = &service.spec.export_to;
+            match export_to.is_empty() || export_to.iter().any(|entry| entry == "*") {
+                true => 2,
+                false if *service.meta.namespace == *viewer => 0,
+                false => 1,
+            }
+        };
+        visible.sort_by_key(|service| (nearness(service), service.precedence()));
+        let mut routing = Self::default();
+        for service in visible {
+            let index = routing.claims.len();
+            let claim = claim(service, settings, report);
+            if claim.gateways.iter().any(|gateway| gateway == MESH) {
+                for (position, host) in &claim.hosts {
+                    match routing.owners.get(host) {
+                        None => {
+                            routing.owners.insert(host.clone(), index);
+                        }
+                        Some(owner) if *owner == index => {}
+                        Some(owner) => {
+                            let owner = routing.claims.get(*owner).map(|owner| owner.source.to_string());
+                            let message = format!(
+                                "{} already routes {host} on the mesh, so these rules do not apply to it",
+                                owner.unwrap_or_default()
+                            );
+                            let place = Place::new(claim.source.clone(), "spec.hosts").index(*position);
+                            report.add(
+                                place
+                                    .problem(Code::ConflictingHosts, message)
+                                    .hint("put the rules for one host into one VirtualService"),
+                            );
+                        }
+                    }
+                }
+            }
+            routing.claims.push(claim);
+        }
+        routing
+    }
+
+    /// The VirtualService that owns a host on the mesh: one that names it, else the longest wildcard.
+    pub(crate) fn owner(&self, host: &str) -> Option<&Claim<'w>> {
+        let exact = self.owners.get(host).copied();
+        let index = exact.or_else(|| {
+            let covering = self.owners.iter().filter(|(wildcard, _)| wildcard_covers(wildcard, host));
+            covering.max_by_key(|(wildcard, _)| wildcard.len()).map(|(_, index)| *index)
+        });
+        self.claims.get(index?)
+    }
+
+    /// Every host and wildcard that is owned on the mesh.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (&str, &Claim<'w>)> {
+        self.owners.iter().filter_map(|(host, index)| Some((host.as_str(), self.claims.get(*index)?)))
+    }
+}
+
+fn claim<'w>(service: &'w WithMeta<VirtualService>, settings: &Settings, report: &mut Report) -> Claim<'w> {
+    let meta = &service.meta;
+    let source = ObjectKey::new(Kind::VirtualService, meta.namespace.clone(), meta.name.clone());
+    let spec = Place::new(source.clone(), "spec");
+    let mut gateways: Vec<String> =
+        service.spec.gateways.iter().map(|gateway| gateway_name(gateway, &meta.namespace)).collect();
+    if gateways.is_empty() {
+        gateways.push(MESH.to_owned());
+    }
+    let on_mesh = gateways.iter().any(|gateway| gateway == MESH);
+    let mut hosts: Vec<(usize, String)> = Vec::new();
+    for (index, host) in service.spec.hosts.iter().enumerate() {
+        let place = spec.field("hosts").index(index);
+        let name = expand(host, &meta.namespace, &settings.cluster_domain);
+        if !is_domain(&name) {
+            let message = format!("{host:?} is not a host name");
+            report.add(
+                place
+                    .problem(Code::InvalidValue, message)
+                    .hint("write a name, or a wildcard such as *.example.com"),
+            );
+        } else if name == "*" && on_mesh {
+            report.add(
+                place
+                    .problem(Code::InvalidValue, "the mesh cannot be routed as a whole: * is for gateways")
+                    .hint("name the hosts, or set gateways"),
+            );
+        } else if !hosts.iter().any(|(_, known)| *known == name) {
+            hosts.push((index, name));
+        }
+    }
+    if service.spec.hosts.is_empty() {
+        report.add(
+            spec.field("hosts").not_supported("a VirtualService without hosts, a delegate, does nothing"),
+        );
+    }
+    if !service.spec.tls.is_empty() {
+        report.add(spec.field("tls").not_supported("these rules do nothing"));
+    }
+    if !service.spec.tcp.is_empty() {
+        report.add(spec.field("tcp").not_supported("these rules do nothing"));
+    }
+    Claim { service, source, hosts, gateways }
+}
+
+/// A gateway's `namespace/name`, out of any of the ways to write it.
+pub(crate) fn gateway_name(written: &str, namespace: &str) -> String {
+    if written == MESH {
+        return MESH.to_owned();
+    }
+    if let Some((owner, name)) = written.split_once('/') {
+        let owner = if owner == "." { namespace } else { owner };
+        return format!("{owner}/{name}");
+    }
+    // The form of old, `name.namespace.svc.domain`.
+    match written.split_once('.') {
+        Some((name, rest)) => format!("{}/{name}", rest.split('.').next().unwrap_or(namespace)),
+        None => format!("{namespace}/{written}"),
+    }
+}
+
+/// Whether a name can be a domain of a virtual host: a host name, perhaps with a wildcard for its first label.
+pub(crate) fn is_domain(name: &str) -> bool {
+    let rest = match name.strip_prefix("*.") {
+        Some(rest) => rest,
+        None if name == "*" => return true,
+        None => name,
+    };
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    !rest.is_empty() && rest.len() <= 253 && rest.split('.').all(label)
+}

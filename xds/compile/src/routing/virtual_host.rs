@@ -1,0 +1,220 @@
+//! Virtual hosts: the names by which requests mean a host, and the rules that apply to them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilotage_watcher::Code;
+
+use super::rule::{Via, rules};
+use super::{Claim, Routing, Scope, retries};
+use crate::hosts::{Host, Members, Port, wildcard_covers};
+use crate::ir::{Action, Backend, Condition, Forward, HeaderEdits, Rule, VirtualHost};
+use crate::report::{Place, Report};
+
+/// The port of a routed host that no Service has.
+const PORT_WITHOUT_SERVICE: u16 = 80;
+
+/// How requests name a port of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authority {
+    /// By the host alone, or by the host and the port.
+    WithOrWithoutPort,
+    /// By the host and the port; the host alone means another of its ports.
+    WithPort,
+}
+
+/// The domains of a route table: each belongs to one virtual host, or every virtual host would be refused.
+#[derive(Debug, Default)]
+pub(crate) struct DomainTable {
+    taken: BTreeSet<Arc<str>>,
+}
+
+impl DomainTable {
+    /// Takes those that are free.
+    pub(crate) fn take(&mut self, domains: impl IntoIterator<Item = String>) -> Vec<Arc<str>> {
+        let mut free = Vec::new();
+        for domain in domains {
+            let domain: Arc<str> = domain.into();
+            if self.taken.insert(domain.clone()) {
+                free.push(domain);
+            }
+        }
+        free
+    }
+}
+
+/// Every virtual host of the mesh that the group can call: of Services by name and port, and of routed hosts that no
+/// Service has.
+///
+/// `host:port` means that port. A host alone means its only HTTP port, else port 80, else the first.
+pub(crate) fn mesh_hosts(
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    report: &mut Report,
+) -> Vec<Arc<VirtualHost>> {
+    let mut found: Vec<(VirtualHost, Vec<String>)> = Vec::new();
+    let mut table = DomainTable::default();
+    for host in scope.hosts.iter() {
+        let claim = routing.owner(&host.name);
+        let usual = host.default_http_port().map(|port| port.number);
+        if let Some(claim) = claim {
+            opaque_ports(host, claim, report);
+        }
+        for port in host.http_ports() {
+            let authority = match usual == Some(port.number) {
+                true => Authority::WithOrWithoutPort,
+                false => Authority::WithPort,
+            };
+            let (full, short) = domains(host, port.number, authority, scope);
+            let mut virtual_host = service_host(host, port, claim, scope, report);
+            virtual_host.domains = table.take(full);
+            found.push((virtual_host, short));
+        }
+    }
+    for (name, claim) in routing.owned() {
+        if scope.hosts.get(name).is_none() {
+            let domains = [name.to_owned(), format!("{name}:{PORT_WITHOUT_SERVICE}")];
+            let domains = if name.starts_with('*') { domains[..1].to_vec() } else { domains.to_vec() };
+            unknown_host(name, claim, scope, report);
+            let via = Via { port: PORT_WITHOUT_SERVICE, gateway: None };
+            found.push((
+                VirtualHost {
+                    name: format!("{name}:{PORT_WITHOUT_SERVICE}").into(),
+                    domains: table.take(domains),
+                    rules: rules(claim, &via, scope, report),
+                    require_tls: false,
+                    source: Some(claim.source.clone()),
+                },
+                Vec::new(),
+            ));
+        }
+    }
+    // Full names come first: a short form of one host may be the full name of another.
+    for (virtual_host, short) in &mut found {
+        virtual_host.domains.extend(table.take(std::mem::take(short)));
+    }
+    let mut hosts: Vec<_> = found
+        .into_iter()
+        .map(|(virtual_host, _)| virtual_host)
+        .filter(|virtual_host| !virtual_host.domains.is_empty())
+        .map(Arc::new)
+        .collect();
+    hosts.sort_by(|one, other| one.name.cmp(&other.name));
+    hosts
+}
+
+/// The virtual host of a Service's port, its domains still to be given.
+pub(crate) fn service_host(
+    host: &Host,
+    port: &Port,
+    claim: Option<&Claim<'_>>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> VirtualHost {
+    let via = Via { port: port.number, gateway: None };
+    let rules = match claim {
+        Some(claim) if !claim.service.spec.http.is_empty() => rules(claim, &via, scope, report),
+        _ => vec![default_rule(host, port, scope)],
+    };
+    VirtualHost {
+        name: format!("{}:{}", host.name, port.number).into(),
+        domains: Vec::new(),
+        rules,
+        require_tls: false,
+        source: Some(host.source.clone()),
+    }
+}
+
+/// Everything to the Service's own port.
+pub(crate) fn default_rule(host: &Host, port: &Port, scope: &Scope<'_>) -> Rule {
+    let rule = scope.rules.find(host, scope.group, scope.settings);
+    Rule {
+        name: "default".into(),
+        condition: Condition::default(),
+        action: Action::Forward(Box::new(Forward {
+            backends: vec![Backend {
+                cluster: host.cluster_name(port.number, "").into(),
+                weight: 1,
+                headers: HeaderEdits::default(),
+                authority_rewrite: None,
+            }],
+            retries: retries::default_policy(scope.settings, scope.group.kind),
+            hash_by: crate::clusters::hash_by(port, "", rule, scope.group.kind),
+            ..Forward::default()
+        })),
+        headers: HeaderEdits::default(),
+        stat_prefix: "".into(),
+        source: None,
+    }
+}
+
+/// The domains of a host's port: full forms, and short forms that yield to others' full ones.
+pub(crate) fn domains(
+    host: &Host,
+    port: u16,
+    authority: Authority,
+    scope: &Scope<'_>,
+) -> (Vec<String>, Vec<String>) {
+    let mut full = vec![host.name.to_string()];
+    if !host.name.starts_with('*') {
+        full.push(format!("{}.", host.name));
+    }
+    full.extend(host.addresses.iter().map(ToString::to_string));
+    let mut short = Vec::new();
+    let suffix = format!(".{}.svc.{}", host.namespace, scope.settings.cluster_domain).to_ascii_lowercase();
+    if let Some(name) = host.name.strip_suffix(&suffix) {
+        if *host.namespace == *scope.group.namespace {
+            short.push(name.to_owned());
+        }
+        short.push(format!("{name}.{}", host.namespace));
+        short.push(format!("{name}.{}.svc", host.namespace));
+    }
+    if let Members::Slices { headless: true, .. } = host.members {
+        // The Pods of a headless Service have names of their own below it.
+        let below = |names: &[String]| names.iter().map(|name| format!("*.{name}")).collect::<Vec<_>>();
+        let (below_full, below_short) = (below(&full), below(&short));
+        full.extend(below_full);
+        short.extend(below_short);
+    }
+    let with_port = |names: Vec<String>| -> Vec<String> {
+        let mut domains = Vec::new();
+        for name in names {
+            // A wildcard ends at the host: with a port behind it, it would be a name that no one has.
+            let numbered = format!("{name}:{port}");
+            if authority == Authority::WithOrWithoutPort {
+                domains.push(name);
+            }
+            domains.push(numbered);
+        }
+        domains
+    };
+    (with_port(full), with_port(short))
+}
+
+/// Rules for a port on which they cannot apply.
+fn opaque_ports(host: &Host, claim: &Claim<'_>, report: &mut Report) {
+    if claim.service.spec.http.is_empty() {
+        return;
+    }
+    for port in host.ports.iter().filter(|port| port.protocol.is_opaque()) {
+        let message =
+            format!("port {} of {} is opaque TCP, so these rules do not apply to it", port.number, host.name);
+        report.add(
+            Place::new(claim.source.clone(), "spec.http")
+                .problem(Code::RoutesIgnored, message)
+                .hint("declare the port's protocol: appProtocol: grpc, http2 or http"),
+        );
+    }
+}
+
+/// A routed host that no Service has is fine where it is a name of elsewhere, and a slip where it looks like one of
+/// the cluster.
+fn unknown_host(name: &str, claim: &Claim<'_>, scope: &Scope<'_>, report: &mut Report) {
+    let covers = |known: &Host| wildcard_covers(name, &known.name);
+    if !name.contains(".svc.") || scope.hosts.iter().any(covers) {
+        return;
+    }
+    let index = claim.hosts.iter().find(|(_, host)| host == name).map(|(index, _)| *index);
+    let place = Place::new(claim.source.clone(), "spec.hosts").index(index.unwrap_or(0));
+    report.add(scope.hosts.unknown(name, &place));
+}

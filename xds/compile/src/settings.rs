@@ -1,0 +1,56 @@
+//! What an operator can set about translation; every field has a default, and the settings file embeds the struct.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Settings of the translation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// The domain of the cluster; a Service is `<name>.<namespace>.svc.<domain>`. Default `cluster.local`.
+    pub cluster_domain: String,
+    /// The namespace whose exported DestinationRules apply where no nearer one does. Default `istio-system`.
+    pub root_namespace: String,
+    /// What a port that declares no protocol carries. Default `tcp`.
+    pub undeclared_ports: UndeclaredPorts,
+    /// Retries where a VirtualService says nothing about them.
+    pub default_retries: DefaultRetries,
+}
+
+/// What a port that declares no protocol carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UndeclaredPorts {
+    /// Opaque TCP, with a problem that says how to declare more.
+    #[default]
+    Tcp,
+    /// Whatever each connection turns out to speak: HTTP/1.1 and HTTP/2 are told apart by the proxy and kept upstream.
+    Sniff,
+}
+
+/// Retries where a VirtualService says nothing about them: only what provably did not reach the application.
+///
+/// The conditions are always `connect-failure,refused-stream,reset-before-request`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct DefaultRetries {
+    /// Tries after the first; 0 turns default retries off. Default 2.
+    pub attempts: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cluster_domain: "cluster.local".to_owned(),
+            root_namespace: "istio-system".to_owned(),
+            undeclared_ports: UndeclaredPorts::default(),
+            default_retries: DefaultRetries::default(),
+        }
+    }
+}
+
+impl Default for DefaultRetries {
+    fn default() -> Self {
+        Self { attempts: 2 }
+    }
+}
