@@ -1,0 +1,24 @@
+//! Which group a client belongs to: told by its node, and by the labels that the world looks at.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use pilotage_compile::{Group, LabelKeys};
+use pilotage_protos::discovery::Node;
+use pilotage_watcher::World;
+
+/// The function from node to group, shared by the server, which asks, and the pipeline, which keeps it current.
+#[derive(Clone, Debug, Default)]
+pub struct Grouping(Arc<RwLock<LabelKeys>>);
+
+impl Grouping {
+    /// The group of a node.
+    pub fn of(&self, node: &Node) -> Group {
+        Group::of(node, &self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the labels that this world looks at.
+    pub(super) fn update(&self, world: &World) {
+        let keys = LabelKeys::of(world);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+}
