@@ -47,7 +47,7 @@ async fn walk_works_word_by_word() -> Result<()> {
     std::fs::create_dir(folder.path().join("target"))?;
     std::os::unix::fs::symlink(bin, folder.path().join("target/debug"))?;
     let mut script = format!(
-        "set -euo pipefail\ncargo() {{ sub=$1; shift; command cargo \"$sub\" --quiet --manifest-path '{}' \
+        "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\ncargo() {{ sub=$1; shift; command cargo \"$sub\" --quiet --manifest-path '{}' \
          --target-dir '{}' \"$@\"; }}\n",
         checkout().join("Cargo.toml").display(),
         bin.parent().context("a profile's folder lies in the target folder")?.display(),

@@ -11,7 +11,8 @@ use crate::{Code, Kind, Object, ObjectKey, Problem};
 /// A file as it was last read.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    pub(super) stamp: Stamp,
+    /// By which a walk knows that the file has not changed; none when it is to be read in any case.
+    pub(super) stamp: Option<Stamp>,
     pub(super) documents: Vec<Document>,
     /// The objects that the file stands for, be it by its present text or by an earlier one.
     pub(super) held: BTreeMap<ObjectKey, Held>,
@@ -55,7 +56,7 @@ impl File {
         let held = previous.map(|file| file.held.clone()).unwrap_or_default();
         let mut problems = vec![problem];
         problems.extend(kept_last_good(name, held.keys()));
-        Self { stamp, documents: Vec::new(), held, problems }
+        Self { stamp: Some(stamp), documents: Vec::new(), held, problems }
     }
 
     fn assembled(
@@ -113,7 +114,7 @@ impl File {
             .collect();
         problems.extend(kept_last_good(name, kept.iter().map(|(key, _)| key)));
         held.extend(kept);
-        Self { stamp, documents, held, problems }
+        Self { stamp: Some(stamp), documents, held, problems }
     }
 }
 

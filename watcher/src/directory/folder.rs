@@ -77,26 +77,19 @@ impl Folder {
     /// Looks again at what the signals are about. Known files that are still there are read alone; anything else
     /// costs a walk, in which files that look the same are not read.
     pub(super) fn refresh(&mut self, signals: &[Signal]) -> Vec<Change> {
-        let mut touched = BTreeSet::new();
-        for signal in signals {
-            match signal.file() {
-                Some(path) if self.files.contains_key(path) && self.root.join(path).is_file() => {
-                    touched.insert(path.to_owned());
-                }
-                _ => return self.rescan(&touched),
+        let touched: BTreeSet<_> = signals.iter().filter_map(Signal::file).collect();
+        let known = |path: &&Path| self.files.contains_key(*path) && self.root.join(path).is_file();
+        if touched.iter().all(known) && signals.iter().all(|signal| signal.file().is_some()) {
+            return self.update(touched.into_iter().map(Path::to_owned).collect());
+        }
+        // A file that an event named is read however much it looks the same.
+        for path in touched {
+            if let Some(file) = self.files.get_mut(path) {
+                file.stamp = None;
             }
         }
-        self.update(touched.into_iter().collect())
-    }
-
-    fn rescan(&mut self, touched: &BTreeSet<PathBuf>) -> Vec<Change> {
         match scan(&self.root) {
-            Ok(mut scan) => {
-                for path in touched {
-                    self.forget_stamp(path, &mut scan);
-                }
-                self.take_in(scan)
-            }
+            Ok(scan) => self.take_in(scan),
             Err(error) => {
                 let message = format!("the folder cannot be read: {error}");
                 let problem = Problem::new(Code::Unreadable, message)
@@ -107,22 +100,19 @@ impl Folder {
         }
     }
 
-    /// A file that an event named is read again however much it looks the same.
-    fn forget_stamp(&mut self, path: &Path, scan: &mut Scan) {
-        if let (Some(file), Some(stamp)) = (self.files.get_mut(path), scan.files.get(path)) {
-            file.stamp = stamp.spoiled();
-        }
-    }
-
     fn take_in(&mut self, scan: Scan) -> Vec<Change> {
-        let Scan { files, targets, mut problems } = scan;
+        let Scan { files, targets, unreadable, mut problems } = scan;
         self.targets = targets;
         let changed = |(path, stamp): (&PathBuf, &Stamp)| {
-            let same = self.files.get(path).is_some_and(|file| file.stamp == *stamp);
+            let same = self.files.get(path).is_some_and(|file| file.stamp == Some(*stamp));
             (!same).then(|| path.clone())
         };
         let mut paths: Vec<_> = files.iter().filter_map(changed).collect();
-        paths.extend(self.files.keys().filter(|path| !files.contains_key(*path)).cloned());
+        // What cannot be read may still be there.
+        let gone = |path: &PathBuf| {
+            !files.contains_key(path) && !unreadable.iter().any(|unreadable| path.starts_with(unreadable))
+        };
+        paths.extend(self.files.keys().filter(|path| gone(path)).cloned());
         let mut changes = self.update(paths);
         let name: Arc<str> = self.root.display().to_string().into();
         if self.served.is_empty() {

@@ -55,7 +55,7 @@ fn unknown_authority() -> VirtualHost {
 
 /// Listeners for opaque ports: what connects to 127.0.0.1 and the Service's port reaches the Service.
 ///
-/// Several Services may have one port; the oldest takes it.
+/// Several Services may have one port; the oldest takes it, or the first by namespace and name.
 pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Blueprint) {
     let mut hosts: Vec<_> = scope.hosts.iter().collect();
     hosts.sort_by_key(|host| (host.created, &host.namespace, &host.name));
@@ -75,7 +75,7 @@ pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Bluepr
             }
             if let Some(owner) = owners.get(&port.number) {
                 let message = format!(
-                    "port {} of 127.0.0.1 leads to {owner}, which is older: {} is not reached by it",
+                    "port {} of 127.0.0.1 leads to {owner}, which comes first: {} is not reached by it",
                     port.number, host.name
                 );
                 blueprint.report.add(

@@ -5,8 +5,6 @@
 
 use bytes::BufMut;
 use pilotage_protocol::{Dialect, Resource, Response};
-use pilotage_protos::discovery::Duration;
-use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// Field numbers of `DiscoveryResponse` and `DeltaDiscoveryResponse`, where they agree.
@@ -39,14 +37,10 @@ fn write(response: &Response, dialect: Dialect, identifier: &str, sink: &mut imp
         match dialect {
             Dialect::Sotw => write_any(RESOURCES, type_url, resource, sink),
             Dialect::Delta => {
-                let ttl = resource.ttl().map(encoded_ttl).unwrap_or_default();
-                sink.open(RESOURCES, delta_resource_len(type_url, resource, &ttl));
+                sink.open(RESOURCES, delta_resource_len(type_url, resource));
                 sink.field(delta_resource::VERSION, resource.version().to_string().as_bytes());
                 write_any(delta_resource::BODY, type_url, resource, sink);
                 sink.field(delta_resource::NAME, resource.name().as_bytes());
-                if !ttl.is_empty() {
-                    sink.field(delta_resource::TTL, &ttl);
-                }
             }
         }
     }
@@ -68,24 +62,15 @@ mod delta_resource {
     pub(super) const VERSION: u32 = 1;
     pub(super) const BODY: u32 = 2;
     pub(super) const NAME: u32 = 3;
-    pub(super) const TTL: u32 = 6;
 }
 
 /// A version is always 16 digits.
 const VERSION_LEN: usize = 16;
 
-fn delta_resource_len(type_url: &str, resource: &Resource, ttl: &[u8]) -> usize {
-    let ttl = if ttl.is_empty() { 0 } else { field_len(delta_resource::TTL, ttl.len()) };
+fn delta_resource_len(type_url: &str, resource: &Resource) -> usize {
     field_len(delta_resource::VERSION, VERSION_LEN)
         + field_len(delta_resource::BODY, any_len(type_url, resource))
         + field_len(delta_resource::NAME, resource.name().len())
-        + ttl
-}
-
-fn encoded_ttl(ttl: std::time::Duration) -> Vec<u8> {
-    let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    let nanos = i32::try_from(ttl.subsec_nanos()).unwrap_or_default();
-    Duration { seconds, nanos }.encode_to_vec()
 }
 
 fn any_len(type_url: &str, resource: &Resource) -> usize {
@@ -140,19 +125,20 @@ impl<B: BufMut> Sink for Writer<'_, B> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration as Ttl;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use pilotage_protocol::{
         ClientProfile, Collection, Names, Request, ResourceType, Revision, Session, SessionConfig, Snapshot,
     };
     use pilotage_protos::discovery::{DeltaDiscoveryResponse, DiscoveryResponse};
 
+    use prost::Message;
+
     use super::*;
 
     fn response(dialect: Dialect) -> Response {
         let collection: Collection = [
-            Resource::new("a", vec![1; 300]).with_ttl(Ttl::from_millis(1500)),
+            Resource::new("a", vec![1; 300]).with_ttl(Duration::from_millis(1500)),
             Resource::new("b", Vec::new()),
         ]
         .into_iter()
@@ -210,8 +196,9 @@ mod tests {
         let first = &message.resources[0];
         assert_eq!(first.name, "a");
         assert_eq!(first.version.len(), VERSION_LEN);
-        assert_eq!(first.ttl, Some(Duration { seconds: 1, nanos: 500_000_000 }));
+        // Nobody sends heartbeats yet, and without them a time to live would delete what is still there.
+        assert_eq!(first.ttl, None);
         assert_eq!(first.resource.as_ref().expect("a body").value, vec![1; 300]);
-        assert_eq!(message.resources[1].ttl, None);
+        assert!(message.resources[1].resource.as_ref().expect("a body").value.is_empty());
     }
 }

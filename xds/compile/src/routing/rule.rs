@@ -243,6 +243,13 @@ fn forward(
         Some(written) => retries::policy(written, route.timeout, &place.field("retries"), kind, report),
         None => retries::default_policy(scope.settings, kind),
     };
+    if let Some(retries) = &mut forward.retries
+        && forward.backends.len() == 1
+        && !forward.hash_by.is_empty()
+    {
+        // A hash leads to the same endpoint each time: avoiding it would only cost attempts.
+        retries.avoid_tried = false;
+    }
     if let Some(written) = &route.rewrite {
         let place = place.field("rewrite");
         if kind == ProxyKind::Grpc {

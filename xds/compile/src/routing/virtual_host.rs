@@ -128,6 +128,12 @@ pub(crate) fn service_host(
 /// Everything to the Service's own port.
 pub(crate) fn default_rule(host: &Host, port: &Port, scope: &Scope<'_>) -> Rule {
     let rule = scope.rules.find(host, scope.group, scope.settings);
+    let hash_by = crate::clusters::hash_by(port, "", rule, scope.group.kind);
+    let mut retries = retries::default_policy(scope.settings, scope.group.kind);
+    if let Some(retries) = &mut retries {
+        // A hash leads to the same endpoint each time: avoiding it would only cost attempts.
+        retries.avoid_tried = hash_by.is_empty();
+    }
     Rule {
         name: "default".into(),
         condition: Condition::default(),
@@ -138,8 +144,8 @@ pub(crate) fn default_rule(host: &Host, port: &Port, scope: &Scope<'_>) -> Rule 
                 headers: HeaderEdits::default(),
                 authority_rewrite: None,
             }],
-            retries: retries::default_policy(scope.settings, scope.group.kind),
-            hash_by: crate::clusters::hash_by(port, "", rule, scope.group.kind),
+            retries,
+            hash_by,
             ..Forward::default()
         })),
         headers: HeaderEdits::default(),

@@ -54,6 +54,8 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
             return None;
         }
     } else if let Claim::Version(version) = &subscription.claim
+        && subscription.interest.is_wildcard()
+        && subscription.interest.named().is_empty()
         && *version == target.version().to_string()
     {
         return Some(Plan { target, judged: Vec::new(), is_claimed: true });

@@ -4,28 +4,20 @@
 //! `# group: <kind> [namespace=…] [labels=k=v,…] [ask=name,…] [tcp]`. What a group is told stands beside it in
 //! `<kind>.snap`, the resources as JSON values and the problems as lines. `INSTA_UPDATE=always` writes them anew.
 
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
 
 use pilotage_compile::{Compiled, ENCODER_REVISION, Settings, compile};
 use pilotage_protos::json::any_to_json;
 use serde_json::{Map, Value, json};
-use world::{Case, cases};
+
+use crate::world::{Case, cases};
 
 #[test]
 fn every_world_is_translated_as_written_beside_it() {
     let mut failed = Vec::new();
-    let seen: Mutex<BTreeMap<PathBuf, String>> = Mutex::default();
     for case in cases() {
         let compiled = compile(&case.world, &case.group, &Settings::default(), &case.asked, None);
         let told = told(&compiled);
-        let text = serde_json::to_string(&told).unwrap();
-        seen.lock().unwrap().insert(case.folder.join(&case.name), text);
         let mut settings = insta::Settings::new();
         settings.set_snapshot_path(&case.folder);
         settings.set_prepend_module_to_snapshot(false);
@@ -36,7 +28,6 @@ fn every_world_is_translated_as_written_beside_it() {
             failed.push(format!("{}/{}", case.folder.display(), case.name));
         }
     }
-    assert!(!seen.lock().unwrap().is_empty(), "there are no goldens");
     assert!(failed.is_empty(), "not as written: {failed:#?}");
 }
 

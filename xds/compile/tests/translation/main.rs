@@ -1,0 +1,8 @@
+//! Translation as a whole: goldens, incremental against full, and any input at all.
+
+#![allow(clippy::unwrap_used)]
+
+mod dice;
+mod golden;
+mod properties;
+mod world;

@@ -1,0 +1,154 @@
+//! What holds of any world: a translation comes to the same however it is come by, and every message is sound.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pilotage_compile::{
+    Compiled, Group, ProxyKind, Settings, UndeclaredPorts, check, compile, compile_endpoints,
+};
+use pilotage_protocol::{Collection, Name, ResourceType};
+use pilotage_protos::json::any_to_json;
+use pilotage_watcher::{Change, Touched, World};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::dice::Dice;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_translation_comes_to_the_same_as_a_full_one(seed: u64, steps in 1usize..24) {
+        let mut dice = Dice::new(seed);
+        let (group, asked) = someone(&mut dice);
+        let settings = Settings::default();
+        let mut world = World::default();
+        for _ in 0..12 {
+            apply(&mut world, dice.change());
+        }
+        let mut current = compile(&world, &group, &settings, &asked, None);
+        for _ in 0..steps {
+            let touched = apply(&mut world, dice.change());
+            let before = current.clone();
+            current = match touched.config.is_empty() {
+                true => compile_endpoints(&world, &current, &touched.endpoints),
+                false => compile(&world, &group, &settings, &asked, Some(&current)),
+            };
+            let full = compile(&world, &group, &settings, &asked, None);
+            same(&current, &full);
+            kept(&before, &current, touched.config.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_world_is_translated_to_sound_messages(seed: u64, objects in 1usize..40, sniff: bool) {
+        let mut dice = Dice::new(seed);
+        let (group, asked) = someone(&mut dice);
+        let undeclared_ports = if sniff { UndeclaredPorts::Sniff } else { UndeclaredPorts::Tcp };
+        let settings = Settings { undeclared_ports, ..Settings::default() };
+        let mut world = World::default();
+        for _ in 0..objects {
+            apply(&mut world, dice.change());
+        }
+        let compiled = compile(&world, &group, &settings, &asked, None);
+        sound(&compiled);
+        check(&world, &settings);
+    }
+}
+
+fn someone(dice: &mut Dice) -> (Group, BTreeSet<Name>) {
+    let kind = match dice.below(3) {
+        0 => ProxyKind::Sidecar { egress_port: 15001, tcp_egress: true },
+        1 => ProxyKind::Gateway,
+        _ => ProxyKind::Grpc,
+    };
+    let asked = ["a:80", "a.x:443", "b.y.svc.cluster.local:50051", "api.example.com", ":", "", "c:99999"];
+    let labels = BTreeMap::from([("version".into(), "v1".into())]);
+    (Group { kind, namespace: "x".into(), labels }, asked.map(Name::from).into())
+}
+
+fn apply(world: &mut World, change: Change) -> Touched {
+    match change {
+        Change::Apply(object) => world.apply(object),
+        Change::Delete(key) => world.delete(&key),
+        Change::Problems { .. } | Change::Synced(_) => Touched::default(),
+    }
+}
+
+const TYPES: [ResourceType; 4] =
+    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
+
+fn of_type<'a>(compiled: &'a Compiled, resource_type: &ResourceType) -> &'a Arc<Collection> {
+    compiled.snapshot().collection(resource_type).unwrap()
+}
+
+fn decoded(collection: &Collection, resource_type: &ResourceType) -> Vec<(Name, String, Value)> {
+    let decode = |resource: &pilotage_protocol::Resource| {
+        let body = any_to_json(resource_type.type_url(), resource.body()).unwrap();
+        (resource.name().clone(), resource.version().to_string(), body)
+    };
+    collection.iter().map(decode).collect()
+}
+
+/// Equal names, versions, messages and problems.
+fn same(incremental: &Compiled, full: &Compiled) {
+    for resource_type in TYPES {
+        let (ours, theirs) = (of_type(incremental, &resource_type), of_type(full, &resource_type));
+        assert_eq!(decoded(ours, &resource_type), decoded(theirs, &resource_type));
+        assert_eq!(ours.version(), theirs.version());
+    }
+    assert!(incremental.problems().eq(full.problems()));
+}
+
+/// What came out the same is the same: bytes that did not change, and collections in which nothing did.
+fn kept(before: &Compiled, after: &Compiled, endpoints_only: bool) {
+    for resource_type in TYPES {
+        let (old, new) = (of_type(before, &resource_type), of_type(after, &resource_type));
+        let changed = new.changed_since(old);
+        assert_eq!(changed.is_empty(), Arc::ptr_eq(old, new), "{resource_type}");
+        if endpoints_only && resource_type != ResourceType::Endpoint {
+            assert!(Arc::ptr_eq(old, new), "{resource_type}");
+        }
+        for resource in new.iter().filter(|resource| !changed.contains(resource.name())) {
+            let body = old.get(resource.name()).unwrap().body();
+            assert_eq!(body.as_ptr(), resource.body().as_ptr(), "{}", resource.name());
+        }
+    }
+}
+
+/// What would make a client refuse a message, as far as it shows without a client.
+fn sound(compiled: &Compiled) {
+    for resource_type in TYPES {
+        decoded(of_type(compiled, &resource_type), &resource_type);
+    }
+    let clusters = of_type(compiled, &ResourceType::Cluster);
+    let endpoints = of_type(compiled, &ResourceType::Endpoint);
+    for cluster in clusters.iter() {
+        for reference in cluster.references() {
+            assert!(endpoints.contains(&reference.name), "{} has no assignment", cluster.name());
+        }
+    }
+    assert!(endpoints.iter().all(|assignment| clusters.contains(assignment.name())));
+    let routes = of_type(compiled, &ResourceType::Route);
+    for listener in of_type(compiled, &ResourceType::Listener).iter() {
+        for reference in listener.references() {
+            let found = match reference.resource_type {
+                ResourceType::Route => routes.contains(&reference.name),
+                _ => clusters.contains(&reference.name),
+            };
+            assert!(found, "{} leads to {}", listener.name(), reference.name);
+        }
+    }
+    for (name, _, table) in decoded(routes, &ResourceType::Route) {
+        let hosts = table["virtual_hosts"].as_array().unwrap();
+        let domains: Vec<&str> = hosts
+            .iter()
+            .flat_map(|host| host["domains"].as_array().unwrap())
+            .map(|domain| domain.as_str().unwrap())
+            .collect();
+        let distinct: BTreeSet<&str> = domains.iter().copied().collect();
+        assert_eq!(distinct.len(), domains.len(), "a domain of {name} stands twice");
+        let names: BTreeSet<&str> = hosts.iter().map(|host| host["name"].as_str().unwrap()).collect();
+        assert_eq!(names.len(), hosts.len(), "a virtual host of {name} stands twice");
+    }
+}
