@@ -63,6 +63,9 @@ struct World {
     snapshot: Snapshot,
     inbox: VecDeque<Response>,
     envoy: Envoy,
+    /// Which list of clusters a version stood for, and the other way round.
+    lists: BTreeMap<String, Vec<Resource>>,
+    versions: Vec<(Vec<Resource>, String)>,
 }
 
 #[derive(Default)]
@@ -82,7 +85,9 @@ impl World {
         let now = Instant::now();
         let session = Session::new(dialect, ClientProfile::Envoy, SessionConfig::default(), now);
         let (inbox, envoy) = (VecDeque::new(), Envoy::default());
-        let mut world = Self { dialect, now, session, snapshot: Snapshot::default(), inbox, envoy };
+        let (lists, versions) = (BTreeMap::new(), Vec::new());
+        let mut world =
+            Self { dialect, now, session, snapshot: Snapshot::default(), inbox, envoy, lists, versions };
         let first =
             State { clusters: [Some(0), None, None, None], endpoints: [0; 4], routes: [(0, 0), (0, 0)] };
         world.publish(&first);
@@ -139,6 +144,7 @@ impl World {
         self.envoy.nonces.insert(resource_type.clone(), response.nonce.to_string());
         self.envoy.take(&response, self.dialect);
         self.check();
+        self.check_version(&response);
         self.answer(resource_type.clone());
         if resource_type == CLUSTER {
             // Envoy acknowledges the clusters before it asks for the endpoints of new ones.
@@ -206,6 +212,21 @@ impl World {
         }
     }
 
+    /// The version changes when, and only when, what the client has been told does.
+    fn check_version(&mut self, response: &Response) {
+        if response.resource_type != CLUSTER {
+            return;
+        }
+        let (list, version): (Vec<Resource>, _) =
+            (self.envoy.clusters.values().cloned().collect(), response.version.to_string());
+        let known = self.lists.entry(version.clone()).or_insert_with(|| list.clone());
+        assert_eq!(*known, list, "one version for two lists");
+        match self.versions.iter().find(|(known, _)| *known == list) {
+            Some((_, known)) => assert_eq!(*known, version, "two versions for one list"),
+            None => self.versions.push((list, version)),
+        }
+    }
+
     /// Lets both sides finish, without any time passing.
     fn finish(&mut self) {
         loop {
@@ -234,9 +255,8 @@ impl Envoy {
             let name = resource.name().to_string();
             match response.resource_type {
                 CLUSTER => {
-                    if self.clusters.insert(name.clone(), resource.clone()).as_ref() != Some(resource) {
-                        self.warming.insert(name);
-                    }
+                    let former = self.clusters.insert(name.clone(), resource.clone());
+                    self.warming.extend((former.as_ref() != Some(resource)).then_some(name));
                 }
                 ENDPOINT if self.watched.contains(&name) => {
                     self.warming.remove(&name);
