@@ -12,6 +12,7 @@ use pilotage_protocol::{
     ClientProfile, Event as SessionEvent, Name, RequestError, ResourceType, Response, Session,
 };
 use pilotage_protos::discovery::Node;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tonic::{Status, Streaming};
@@ -79,6 +80,11 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
     })?;
+    let limit = shared.config.max_node_bytes;
+    if node.encoded_len() > limit {
+        let message = format!("the node of {} exceeds {limit} bytes", node.id);
+        return Err(Status::resource_exhausted(message));
+    }
     let mut conversation = Conversation::open(shared, (id, peer), M::DIALECT, node);
     conversation.hear(first)?;
     loop {
@@ -126,9 +132,11 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         shared: &'a Shared<K>,
         (id, peer): (StreamId, Option<SocketAddr>),
         dialect: pilotage_protocol::Dialect,
-        node: Node,
+        mut node: Node,
     ) -> Self {
         let group = (shared.assign)(&node);
+        // Every Envoy lists hundreds of extensions; kept for each stream they would be most of its memory.
+        node.extensions = Vec::new();
         let profile = ClientProfile::from_user_agent(&node.user_agent_name);
         let span = tracing::Span::current();
         span.record("node", node.id.as_str());

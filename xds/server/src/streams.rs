@@ -42,7 +42,7 @@ pub struct StreamStatus<K> {
     pub id: StreamId,
     /// The client's group.
     pub group: K,
-    /// The node that the client sent first.
+    /// The node that the client sent first, without its list of extensions.
     pub node: Arc<Node>,
     /// SotW or delta.
     pub dialect: Dialect,
