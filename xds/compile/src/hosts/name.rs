@@ -28,6 +28,24 @@ pub(crate) fn wildcard_covers(wildcard: &str, name: &str) -> bool {
     })
 }
 
+/// Whether a name can be a domain of a virtual host: a host name, perhaps with a wildcard for its first label.
+pub(crate) fn is_domain(name: &str) -> bool {
+    let rest = match name.strip_prefix("*.") {
+        Some(rest) => rest,
+        None if name == "*" => return true,
+        None => name,
+    };
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    !rest.is_empty() && rest.len() <= 253 && rest.split('.').all(label)
+}
+
+/// Whether a resolver can be asked for a name: a host name without a wildcard, or an address.
+pub(crate) fn is_resolvable(name: &str) -> bool {
+    (is_domain(name) && !name.starts_with('*')) || name.parse::<std::net::IpAddr>().is_ok()
+}
+
 /// The name that a mistaken one most likely means, if any is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // A quarter of the name may be wrong: a doubled label in a full name is eight characters of forty.
