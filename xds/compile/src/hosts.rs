@@ -14,7 +14,7 @@ use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 
 pub(crate) use service_entry::endpoint_port;
 
-pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers};
+pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
 
 use crate::Settings;
 use crate::ir::DnsEndpoint;
