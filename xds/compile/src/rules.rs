@@ -42,7 +42,8 @@ impl<'w> Rules<'w> {
             let source =
                 ObjectKey::new(Kind::DestinationRule, rule.meta.namespace.clone(), rule.meta.name.clone());
             let covers = |known: &Host| wildcard_covers(&host, &known.name);
-            if !hosts.exists(&host) && !(host.starts_with('*') && hosts.iter().any(covers)) {
+            let used = hosts.exists(&host) || (host.starts_with('*') && hosts.iter().any(covers));
+            if !used {
                 let unknown = hosts.unknown(&host, &Place::new(source.clone(), "spec.host"));
                 let mut unused = Place::new(source.clone(), "spec.host")
                     .problem(Code::UnusedRule, format!("no Service or ServiceEntry has the host {host}"));
