@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use self::folder::Folder;
 use self::watch::{Signal, Watch};
@@ -177,9 +177,7 @@ impl DirectorySource {
             if signals.is_empty() {
                 continue;
             }
-            if signals.iter().any(|signal| signal.removes(&self.options.path)) {
-                self.gather(&mut signals, self.options.absence).await;
-            }
+            self.await_return(&mut signals).await;
             let name = self.name();
             let changes;
             (self, changes) = match tokio::task::spawn_blocking(move || self.follow(&signals)).await {
@@ -207,6 +205,16 @@ impl DirectorySource {
         let end = Instant::now() + quiet * 10;
         while Instant::now() < end
             && let Ok(Some(signal)) = timeout(quiet, self.watch.next()).await
+        {
+            signals.push(signal);
+        }
+    }
+
+    /// Waits until nothing is missing that events spoke of, or until it has been missing for long enough.
+    async fn await_return(&mut self, signals: &mut Vec<Signal>) {
+        let end = tokio::time::Instant::now() + self.options.absence;
+        while signals.iter().any(|signal| signal.removes(&self.options.path))
+            && let Ok(Some(signal)) = timeout_at(end, self.watch.next()).await
         {
             signals.push(signal);
         }
