@@ -216,7 +216,9 @@ impl DirectorySource {
         while signals.iter().any(|signal| signal.removes(&self.options.path))
             && let Ok(Some(signal)) = timeout_at(end, self.watch.next()).await
         {
-            signals.push(signal);
+            if self.folder.concerns(&signal) {
+                signals.push(signal);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Files that are broken, half written, emptied or in conflict: what was good stays.
 
 use std::fs;
+use std::time::Duration;
 
 use pilotage_watcher::directory::Options;
 use pilotage_watcher::{Kind, ObjectKey};
@@ -134,6 +135,9 @@ async fn an_editor_that_moves_the_old_file_away_first_deletes_nothing() {
     // However slow this test's own thread is.
     let options = Options { absence: PATIENCE, ..Options::new(folder.path()) };
     let mut live = Live::with(folder, options).await;
+    fs::rename(live.root.join("a.yaml"), live.root.join("a.yaml~")).unwrap();
+    live.says_nothing_for(Duration::from_millis(100)).await;
+    fs::rename(live.root.join("a.yaml~"), live.root.join("a.yaml")).unwrap();
     for port in 81..90 {
         fs::rename(live.root.join("a.yaml"), live.root.join("a.yaml~")).unwrap();
         live.write("a.yaml", &service("a", port));

@@ -78,6 +78,13 @@ impl Live {
         }
     }
 
+    /// Asserts that nothing is told for a while.
+    pub(crate) async fn says_nothing_for(&mut self, time: Duration) {
+        if let Ok(batch) = timeout(time, self.receiver.recv()).await {
+            panic!("nothing was to be told, and then came {batch:?}");
+        }
+    }
+
     fn take(&mut self, batch: Batch) {
         self.batches += 1;
         for change in batch.changes {
