@@ -1,7 +1,7 @@
 //! A folder of manifests as a source: read at once, then followed by file events.
 //!
 //! What was good stays until something better stands in its place: a file that is half written, emptied or broken
-//! keeps its objects. [`folder`] holds that state and does no waiting; [`watch`] says what may have changed.
+//! keeps its objects. `folder` holds that state and does no waiting; `watch` says what may have changed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
