@@ -52,7 +52,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The folder is missing or may not be read.
-    #[error("cannot read the folder {}: {source}", path.display())]
+    #[error("cannot read the folder {}", path.display())]
     Read {
         /// The folder.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum DirectoryError {
         source: std::io::Error,
     },
     /// The folder cannot be followed, perhaps because the system's limit of watches is reached.
-    #[error("cannot watch the folder {}: {source}; on Linux see fs.inotify.max_user_watches", path.display())]
+    #[error("cannot watch the folder {}; on Linux see fs.inotify.max_user_watches", path.display())]
     Watch {
         /// The folder.
         path: PathBuf,

@@ -125,11 +125,10 @@ async fn ends_when_it_is_told_to() {
 fn a_folder_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    let message = DirectorySource::open(Options::new(&missing)).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        format!("cannot read the folder {}: No such file or directory (os error 2)", missing.display())
-    );
+    let error = DirectorySource::open(Options::new(&missing)).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read the folder {}", missing.display()));
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "No such file or directory (os error 2)");
     assert!(read_directory(&missing).is_err());
     fs::write(&missing, "").unwrap();
     assert!(read_directory(&missing).is_err(), "a file is no folder");
