@@ -278,20 +278,17 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a subscription that has grown too large.
+    /// Refuses subscriptions that have grown too large.
     fn check_size(&self, resource_type: &ResourceType) -> Result<(), RequestError> {
-        let Some(subscription) = self.subscriptions.get(resource_type) else {
-            return Ok(());
-        };
         let limits = &self.config.limits;
-        let named = subscription.interest.named();
-        if named.len() > limits.names_per_type {
+        let interest = self.interest(resource_type);
+        if interest.is_some_and(|interest| interest.named().len() > limits.names_per_type) {
             let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
             return Err(RequestError::TooManyNames { resource_type, limit });
         }
-        if named.iter().map(|name| name.len()).sum::<usize>() > limits.name_bytes {
-            let (resource_type, limit) = (resource_type.clone(), limits.name_bytes);
-            return Err(RequestError::NamesTooLong { resource_type, limit });
+        let interests = self.subscriptions.values().map(|subscription| &subscription.interest);
+        if interests.map(Interest::name_bytes).sum::<usize>() > limits.name_bytes {
+            return Err(RequestError::NamesTooLong { limit: limits.name_bytes });
         }
         Ok(())
     }
