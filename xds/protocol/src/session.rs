@@ -196,7 +196,8 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When [`Session::handle_timeout`] should be called, if nothing else happens before.
+    /// When [`Session::handle_timeout`] should be called, if nothing else happens before; always later than the time
+    /// that the session has seen.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = self.subscriptions.values().flat_map(|subscription| {
             let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
@@ -207,7 +208,8 @@ impl Session {
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
-        deadlines.min()
+        // A time that has passed was acted upon when it did, or there was nothing to do.
+        deadlines.filter(|deadline| *deadline > self.now).min()
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
