@@ -88,7 +88,7 @@ impl Session {
         }
         if is_current {
             let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, rejection),
+                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
                 None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
                 None => None,
             };
