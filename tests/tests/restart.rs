@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use pilotage_tests::{
-    Backend, Client, Dialect, Mesh, Proxy, Traffic, calls, endpoint_slice, eventually, host,
+    Backend, Client, Dialect, Mesh, Proxy, Traffic, calls, endpoint_slice, eventually, host, service,
 };
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ async fn the_server_dies_and_comes_back(dialect: Dialect, unchanged: &[&str]) ->
     for kind in ["cluster ", "listener ", "route_config "] {
         ensure!(before.keys().any(|name| name.starts_with(kind)), "no {kind}in {before:?}");
     }
-    let traffic = Traffic::start(client);
+    let traffic = Traffic::start(&client);
     traffic.flows(100).await?;
     let updates_before = updates(&sidecar, unchanged).await?;
     mesh.kill_server().await;
@@ -86,6 +86,26 @@ async fn the_server_dies_and_comes_back_with_delta_xds() -> Result<()> {
 async fn the_server_dies_and_comes_back_with_sotw_xds() -> Result<()> {
     // A reconnecting client of this dialect does not say which named resources it holds: they are sent again.
     the_server_dies_and_comes_back(Dialect::Sotw, &[".cds", ".lds"]).await
+}
+
+/// Endpoints that were replaced while nobody watched are replaced when the server is back, and no call fails.
+#[tokio::test]
+async fn an_edit_made_while_the_server_was_away_is_live_when_it_is_back() -> Result<()> {
+    let (mut mesh, _sidecar, client) = setting(Dialect::Delta).await?;
+    let traffic = Traffic::start(&client);
+    traffic.flows(100).await?;
+    mesh.kill_server().await;
+    let three = Backend::start("three", "v1").await?;
+    mesh.manifests().write("service.yaml", &(service("echo", 80) + &endpoint_slice("echo", &three)))?;
+    mesh.start_server().await?;
+    let answered = || mesh.backends().iter().map(Backend::answered).sum::<u64>();
+    let moved = || async {
+        let before = answered();
+        traffic.flows(50).await.ok()?;
+        (answered() == before && three.answered() > 0).then_some(())
+    };
+    eventually("all calls go to the new endpoint", moved).await?;
+    traffic.stop().await?.none_failed()
 }
 
 #[tokio::test]
