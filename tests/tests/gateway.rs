@@ -47,3 +47,19 @@ async fn a_gateway_routes_the_hosts_of_its_gateway_and_no_others() -> Result<()>
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_gateway_that_is_there_before_its_gateway_opens_it_without_a_reconnect() -> Result<()> {
+    let backends = vec![Backend::start("one", "v1").await?];
+    let port = ReservedPort::new()?;
+    let mesh = Mesh::echo(backends, "").await?;
+    // No selector looks at labels yet, so this Envoy shares a group with gateways of any labels.
+    let mut edge = Proxy::gateway(&mesh, "edge", port.number()).await?;
+    mesh.manifests().write("rules.yaml", &gateway(port.number()))?;
+    let mut client = edge.client("echo.example").await?;
+    calls(&mut client, 20, &[]).await.none_failed()?;
+    let log = mesh.log()?;
+    ensure!(log.contains("the client belongs to another group"), "the stream moved:\n{log}");
+    ensure!(!log.contains("the stream ends"), "the stream stayed:\n{log}");
+    Ok(())
+}

@@ -173,6 +173,10 @@ impl DirectorySource {
             let seen = first.seen;
             let mut signals = vec![first];
             self.gather(&mut signals, self.options.quiet).await;
+            signals.retain(|signal| self.folder.concerns(signal));
+            if signals.is_empty() {
+                continue;
+            }
             if signals.iter().any(|signal| signal.removes(&self.options.path)) {
                 self.gather(&mut signals, self.options.absence).await;
             }

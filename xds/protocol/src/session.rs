@@ -171,8 +171,14 @@ impl Session {
                     nonce: Nonce(self.last_nonce + 1),
                     answer_until: self.now + self.config.answer_wait,
                 };
-                let response = apply::apply(subscription, &resource_type, plan, &context);
+                let mut children = Vec::new();
+                let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
+                for child in children {
+                    if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
+                        subscription.send_again(&child.name);
+                    }
+                }
                 if response.is_some() {
                     self.last_nonce += 1;
                     return response;

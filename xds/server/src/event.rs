@@ -30,7 +30,7 @@ pub enum Demand<K> {
     Opened {
         /// The group.
         group: K,
-        /// The node of that stream.
+        /// The node of that stream, without its list of extensions.
         node: Arc<Node>,
     },
     /// Names were asked for that the group's snapshot does not hold.

@@ -7,7 +7,7 @@ use super::plan::{Judged, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
 use crate::response::{Contents, Nonce};
-use crate::{Dialect, Name, Resource, ResourceType, Response, Revision};
+use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
 /// What a response needs beside the plan.
 pub(super) struct Context {
@@ -17,12 +17,14 @@ pub(super) struct Context {
     pub(super) answer_until: Instant,
 }
 
-/// Brings the subscription to the plan's target, and returns the response if there is anything to say.
+/// Brings the subscription to the plan's target, and returns the response if there is anything to say. What has to
+/// follow the response is added to `children`.
 pub(super) fn apply(
     subscription: &mut Subscription,
     resource_type: &ResourceType,
     plan: Plan,
     context: &Context,
+    children: &mut Vec<Reference>,
 ) -> Option<Response> {
     let Plan { target, judged, is_claimed } = plan;
     subscription.claim = Claim::Nothing;
@@ -48,12 +50,22 @@ pub(super) fn apply(
                 subscription.set_exception(name, Exception { held: before, deadline, ..former });
             }
             Verdict::Send(_) | Verdict::Remove => {
+                let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
+                let is_new = before.resource() != target.get(&name);
                 subscription.settle(&name, &target);
-                if !is_held_by(&former, &name, &before) {
+                if was_asked || !is_held_by(&former, &name, &before) {
                     before_response.push((name.clone(), before));
                 }
                 match verdict {
-                    Verdict::Send(resource) => upserts.push(resource),
+                    Verdict::Send(resource) => {
+                        let awaited = resource.references().iter();
+                        children.extend(
+                            awaited
+                                .filter(|child| child.resource_type.is_sent_again_after_parent() && is_new)
+                                .cloned(),
+                        );
+                        upserts.push(resource);
+                    }
                     _ => removed.push(name),
                 }
             }

@@ -169,7 +169,8 @@ fn is_accepted(subscription: &Subscription, wanted: &Resource, has_predecessor: 
         // Without a predecessor to fall back to, waiting for something better gains nothing.
         return held.is_some() || !has_predecessor;
     }
-    held == Some(wanted) && !subscription.is_in_flight(name)
+    let is_asked = subscription.overlay.get(name).is_some_and(|exception| exception.asked);
+    held == Some(wanted) && !is_asked && !subscription.is_in_flight(name)
 }
 
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {
