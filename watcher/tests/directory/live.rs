@@ -134,3 +134,13 @@ fn a_folder_that_is_not_there_is_an_error() {
     fs::write(&missing, "").unwrap();
     assert!(read_directory(&missing).is_err(), "a file is no folder");
 }
+
+#[tokio::test]
+async fn says_when_the_folder_is_empty_and_when_it_no_longer_is() {
+    let mut live = Live::open(|root| fs::write(root.join("a.yaml"), "# nothing yet\n").unwrap()).await;
+    assert_eq!(live.codes(), ["empty-folder"]);
+    live.write("a.yaml", &service("a", 80));
+    live.until("an object", |live| live.names() == ["a"] && live.codes().is_empty()).await;
+    live.write("a.yaml", "# nothing any more\n");
+    live.until("none", |live| live.names().is_empty() && live.codes() == ["empty-folder"]).await;
+}

@@ -164,12 +164,14 @@ impl Session {
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
+            let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
             if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
                 let context = apply::Context {
                     dialect: self.dialect,
                     revision: snapshot.revision(),
                     nonce: Nonce(self.last_nonce + 1),
                     answer_until: self.now + self.config.answer_wait,
+                    has_children,
                 };
                 let mut children = Vec::new();
                 let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);

@@ -36,6 +36,11 @@ impl<'a> Gate<'a> {
         Self { view, resource_type, awaited_parents: OnceCell::new(), passing: OnceCell::new() }
     }
 
+    /// Whether updates have nothing to wait for, because the client asked for no type that is sent earlier.
+    pub(super) fn is_open_for_updates(&self) -> bool {
+        self.view.subscriptions.range(..self.resource_type).next().is_none()
+    }
+
     /// Whether `wanted` may replace `held`.
     pub(super) fn for_update(&self, name: &Name, wanted: &Resource, held: Option<&Resource>) -> Passage {
         let former = held.map_or(&[][..], Resource::references);
