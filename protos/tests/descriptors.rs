@@ -60,7 +60,8 @@ fn pruned(types: &Path) -> Vec<u8> {
 fn reachable(set: &FileDescriptorSet) -> std::collections::BTreeSet<String> {
     let mut keep = std::collections::BTreeSet::new();
     let is_root = |file: &prost_reflect::prost_types::FileDescriptorProto| {
-        file.package().starts_with("envoy.") && !LEFT_OUT.iter().any(|package| file.package().starts_with(package))
+        file.package().starts_with("envoy.")
+            && !LEFT_OUT.iter().any(|package| file.package().starts_with(package))
     };
     let mut todo: Vec<String> =
         set.file.iter().filter(|file| is_root(file)).map(|file| file.name().to_owned()).collect();

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod condition;
 mod executable;
 mod manifest;
@@ -14,6 +15,7 @@ mod proxy;
 mod python;
 mod traffic;
 
+pub use acceptance::{Acceptance, Accepted};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, service};

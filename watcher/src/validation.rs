@@ -23,11 +23,15 @@ pub(crate) trait Validate {
 pub(crate) fn names(key: &ObjectKey) -> Vec<Problem> {
     let name = key.name.strip_prefix("endpoints/").unwrap_or(&key.name);
     let mut problems = Vec::new();
-    for (field, text, limit) in [("metadata.name", name, 253), ("metadata.namespace", &*key.namespace, 63)] {
-        if !is_dns_name(text, limit) {
+    let namespace = &*key.namespace;
+    for (field, text, good) in [
+        ("metadata.name", name, is_dns_name(name, 253)),
+        ("metadata.namespace", namespace, is_dns_name(namespace, 63) && !namespace.contains('.')),
+    ] {
+        if !good {
             let problem =
                 Problem::new(Code::InvalidValue, format!("{text:?} is not a name that Kubernetes accepts"))
-                    .hint("use lower-case letters, digits, `-` and `.`, with a letter or digit at both ends");
+                    .hint("use lower-case letters, digits and `-`, with a letter or digit at both ends");
             problems.push(problem.on(key.clone(), field));
         }
     }

@@ -210,3 +210,6 @@ fn unindex(index: &mut OrdMap<NamespacedName, OrdSet<Arc<str>>>, key: Namespaced
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,17 @@
 //! The command line: one file per command, and the exit codes they share.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::settings::Settings;
+
 mod bootstrap;
+mod check;
+mod ready;
+mod render;
+mod serve;
 mod settings;
 mod tools;
 
@@ -31,6 +38,9 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    Render(render::Args),
     Bootstrap(bootstrap::Args),
     Demo(crate::demo::Args),
     Tools(tools::Args),
@@ -44,13 +54,16 @@ enum Command {
 }
 
 /// The exit code for an input that has errors.
-pub(crate) const FOUND_ERRORS: u8 = 1;
+const FOUND_ERRORS: u8 = 1;
 /// The exit code for wrong usage, or for something needed that cannot be had.
 const FAILED: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Render(args) => render::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Tools(args) => tools::run(&args),
@@ -71,6 +84,11 @@ pub fn run() -> ExitCode {
         eprintln!("pilotage: {error:#}");
         ExitCode::from(FAILED)
     })
+}
+
+/// The settings in a file, or the defaults without one.
+fn settings_file(path: Option<&Path>) -> anyhow::Result<Settings> {
+    path.map_or_else(|| Ok(Settings::default()), Settings::read)
 }
 
 /// How a document is printed.

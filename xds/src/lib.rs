@@ -5,6 +5,7 @@
 pub mod bootstrap;
 mod cli;
 pub mod demo;
+pub mod pipeline;
 pub mod settings;
 mod telemetry;
 pub mod tools;

@@ -5,61 +5,258 @@
 //! `Synced`: an empty answer would wipe a fleet (R40).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
 
-use pilotage_compile::{Compiled, Group, LabelKeys};
+use pilotage_compile::{Compiled, Group, Settings, compile_endpoints};
 use pilotage_protocol::{Name, Revision};
-use pilotage_server::{Cache, ClientEvent};
-use pilotage_watcher::{Batch, Change, SourceName, Touched, World};
-use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant};
+use pilotage_server::{Cache, Events, Streams};
+use pilotage_watcher::Batch;
+use pilotage_watcher::{Change, Positions, Problem, SourceName, Touched, World};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
 
 mod clients;
 mod compiling;
 mod debounce;
+mod grouping;
 mod journal;
 
-use compiling::{Compiling, Outcome};
+use compiling::{Compiling, Order, Outcome};
 use debounce::Debounce;
+pub use grouping::Grouping;
 use journal::Journal;
 
 /// What the pipeline is told: by sources, and by clients.
-#[derive(Debug)]
 pub struct Inputs {
     /// Batches of changes, each from one event of a source.
     pub sources: mpsc::Receiver<Batch>,
     /// What clients ask for and answer.
-    pub clients: mpsc::UnboundedReceiver<ClientEvent<Group>>,
+    pub clients: Events<Group>,
+    /// Where the objects of files stand.
+    pub positions: Positions,
 }
 
 /// The world, and what was made of it for each group.
-#[derive(Debug)]
 pub struct Pipeline {
-    settings: Arc<pilotage_compile::Settings>,
+    settings: Arc<Settings>,
     cache: Cache<Group>,
-    /// Which labels matter, for the server to tell a node's group by.
-    label_keys: Arc<RwLock<LabelKeys>>,
+    streams: Streams<Group>,
+    grouping: Grouping,
+    positions: Positions,
+    /// How long a group without clients is kept.
     linger: Duration,
     world: World,
     /// The last event that was taken in.
     revision: Revision,
     /// Sources that have not told everything yet.
     unsynced: BTreeSet<SourceName>,
+    /// Told once, when there is something to serve.
+    ready: Option<oneshot::Sender<()>>,
     groups: BTreeMap<Group, Member>,
+    /// Groups whose configuration is to be compiled.
+    stale: BTreeSet<Group>,
     debounce: Debounce,
-    /// What configuration changed since the last compile of it began.
-    touched: Touched,
     compiling: Option<Compiling>,
     journal: Journal,
+    /// When the latest events were seen.
+    latency: clients::Latency,
 }
 
 /// One group, and what it is told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Member {
     compiled: Option<Arc<Compiled>>,
+    /// The event up to which its snapshot is complete.
+    published: Revision,
     /// Names that clients asked for, beyond what follows from the world.
     demanded: BTreeSet<Name>,
     /// When the last client left.
     deserted: Option<Instant>,
+}
+
+impl Pipeline {
+    /// A pipeline that publishes into `cache` once all of `sources` are synced, and then says so on `ready`.
+    pub fn new(
+        settings: Settings,
+        (cache, streams): (Cache<Group>, Streams<Group>),
+        grouping: Grouping,
+        linger: Duration,
+        sources: impl IntoIterator<Item = SourceName>,
+        ready: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            cache,
+            streams,
+            grouping,
+            positions: Positions::default(),
+            linger,
+            world: World::default(),
+            revision: Revision(0),
+            unsynced: sources.into_iter().collect(),
+            ready: Some(ready),
+            groups: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            debounce: Debounce::default(),
+            compiling: None,
+            journal: Journal::default(),
+            latency: clients::Latency::default(),
+        }
+    }
+
+    /// Runs until `shutdown`, or until nobody can tell it anything any more.
+    pub async fn run(mut self, mut inputs: Inputs, shutdown: CancellationToken) {
+        self.positions = inputs.positions.clone();
+        loop {
+            let compile_at = if self.compiling.is_none() { self.debounce.due() } else { None };
+            let forget_at = self.groups.values().filter_map(|member| member.deserted).min();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                batch = inputs.sources.recv() => match batch {
+                    Some(batch) => self.take(batch),
+                    None => return,
+                },
+                event = inputs.clients.next() => self.hear(event),
+                outcome = finished(&mut self.compiling) => self.publish(outcome),
+                () = at(compile_at) => self.start_compile(),
+                () = at(forget_at.map(|deserted| deserted + self.linger)) => self.forget_deserted(),
+            }
+        }
+    }
+
+    /// Takes in what one event of a source changed.
+    fn take(&mut self, batch: Batch) {
+        let mut touched = Touched::default();
+        for change in batch.changes {
+            match change {
+                Change::Apply(object) => touched.merge(self.world.apply(object)),
+                Change::Delete(key) => touched.merge(self.world.delete(&key)),
+                Change::Problems { scope, problems } => self.report(&scope, problems),
+                Change::Synced(source) => {
+                    self.unsynced.remove(&source);
+                }
+            }
+        }
+        let is_first = self.unsynced.is_empty() && self.ready.is_some();
+        if touched.is_empty() && !is_first {
+            return;
+        }
+        self.revision = Revision(self.revision.0 + 1);
+        self.latency.seen(self.revision, batch.seen);
+        if !self.unsynced.is_empty() {
+            return;
+        }
+        if is_first || !touched.config.is_empty() {
+            if self.grouping.update(&self.world) {
+                self.streams.regroup();
+            }
+            self.stale.extend(self.groups.keys().cloned());
+            self.debounce.note(Instant::now());
+        }
+        if !touched.endpoints.is_empty() {
+            self.publish_endpoints(&touched);
+        }
+    }
+
+    /// The endpoint lane: at once, and only the Services that were touched.
+    fn publish_endpoints(&mut self, touched: &Touched) {
+        if let Some(compiling) = &mut self.compiling {
+            compiling.overtaken.extend(touched.endpoints.iter().cloned());
+        }
+        // A revision tells that everything up to it is there. While configuration is still to come, it must not rise.
+        let is_complete = self.compiling.is_none() && self.stale.is_empty();
+        for (group, member) in &mut self.groups {
+            let Some(previous) = &member.compiled else { continue };
+            let compiled = compile_endpoints(&self.world, previous, &touched.endpoints);
+            if is_complete {
+                member.published = self.revision;
+            }
+            self.cache.publish(group, compiled.snapshot().clone().at(member.published));
+            member.compiled = Some(Arc::new(compiled));
+        }
+    }
+
+    /// The configuration lane: on another thread, from the world as it is now.
+    fn start_compile(&mut self) {
+        self.debounce.run(Instant::now());
+        let stale = std::mem::take(&mut self.stale);
+        let orders = stale.into_iter().filter_map(|group| {
+            let member = self.groups.get(&group)?;
+            Some(Order { demanded: member.demanded.clone(), previous: member.compiled.clone(), group })
+        });
+        let orders = orders.collect();
+        debug!(revision = self.revision.0, "compiling");
+        self.compiling =
+            Some(Compiling::start(self.world.clone(), self.settings.clone(), orders, self.revision));
+    }
+
+    fn publish(&mut self, outcome: Option<Outcome>) {
+        let Some(Compiling { overtaken, revision, .. }) = self.compiling.take() else { return };
+        let Some(outcome) = outcome else { return };
+        // What came in since it began is there only if it was about endpoints alone.
+        let revision = if self.stale.is_empty() { self.revision } else { revision };
+        for (group, mut compiled) in outcome.compiled {
+            let Some(member) = self.groups.get_mut(&group) else { continue };
+            if !overtaken.is_empty() {
+                compiled = compile_endpoints(&self.world, &compiled, &overtaken);
+            }
+            member.published = revision;
+            self.cache.publish(&group, compiled.snapshot().clone().at(revision));
+            member.compiled = Some(Arc::new(compiled));
+        }
+        self.report(&"translation".into(), outcome.problems);
+        if let Some(ready) = self.ready.take() {
+            // Nobody listening is nobody who wants to know.
+            let _ = ready.send(());
+        }
+    }
+
+    fn report(&mut self, scope: &Arc<str>, mut problems: Vec<Problem>) {
+        for problem in &mut problems {
+            self.positions.place(problem);
+        }
+        self.journal.set(scope, problems);
+    }
+
+    fn forget_deserted(&mut self) {
+        let (now, linger) = (Instant::now(), self.linger);
+        let is_over = |member: &Member| member.deserted.is_some_and(|deserted| deserted + linger <= now);
+        let over: Vec<Group> = self
+            .groups
+            .iter()
+            .filter(|(_, member)| is_over(member))
+            .map(|(group, _)| group.clone())
+            .collect();
+        for group in over {
+            info!(%group, "forgotten: no client for a while");
+            self.groups.remove(&group);
+            self.stale.remove(&group);
+            self.cache.evict(&group);
+        }
+    }
+}
+
+/// Ends at an instant; never, where there is none.
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+/// What came of the compile that is under way; never, where none is.
+async fn finished(compiling: &mut Option<Compiling>) -> Option<Outcome> {
+    let Some(compiling) = compiling else { return pending().await };
+    match (&mut compiling.job).await {
+        Ok(outcome) => Some(outcome),
+        Err(error) => {
+            error!(%error, "the translation failed, which is a fault of Pilotage; the last good state stays");
+            None
+        }
+    }
 }

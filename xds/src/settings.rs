@@ -28,6 +28,8 @@ pub struct Settings {
     pub log: Log,
     /// Streams and their limits.
     pub server: Server,
+    /// How resources are translated.
+    pub translation: pilotage_compile::Settings,
 }
 
 /// Logs, written to standard error.
@@ -69,6 +71,7 @@ impl Default for Settings {
             allow_plaintext_off_loopback: false,
             log: Log::default(),
             server: Server::default(),
+            translation: pilotage_compile::Settings::default(),
         }
     }
 }

@@ -56,7 +56,9 @@ pub(super) fn unwrap_json(json: &mut Value) {
 /// Reads `{"@type", "value"}` of an unknown type as a stand-in.
 pub(super) fn wrap_json(json: &mut Value) {
     each_object(json, &|object| {
-        let Some(url) = object.get("@type").and_then(Value::as_str).filter(|url| !is_known(url)) else { return };
+        let Some(url) = object.get("@type").and_then(Value::as_str).filter(|url| !is_known(url)) else {
+            return;
+        };
         let value = object.get("value").cloned();
         // Anything but bytes under an unknown type is left for the mapper to refuse by its name.
         if object.len() == 2 && value.as_ref().is_some_and(Value::is_string) {

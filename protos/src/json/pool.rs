@@ -19,7 +19,8 @@ static DESCRIPTORS: &[u8] = include_bytes!("../../descriptors/envoy.bin");
 pub fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
-        let mut pool = DescriptorPool::decode(DESCRIPTORS).expect("the committed descriptor set is checked by a test");
+        let mut pool =
+            DescriptorPool::decode(DESCRIPTORS).expect("the committed descriptor set is checked by a test");
         pool.add_file_descriptor_proto(foreign()).expect("the stand-in refers to nothing");
         pool
     })

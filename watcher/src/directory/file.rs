@@ -8,10 +8,14 @@ use crate::manifest::{self, Document, Format, Outcome};
 use crate::position::Anchor;
 use crate::{Code, Kind, Object, ObjectKey, Problem};
 
+/// Of so many problems of one document each is told; nobody reads more at once.
+const MAX_PROBLEMS: usize = 100;
+
 /// A file as it was last read.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    pub(super) stamp: Stamp,
+    /// By which a walk knows that the file has not changed; none when it is to be read in any case.
+    pub(super) stamp: Option<Stamp>,
     pub(super) documents: Vec<Document>,
     /// The objects that the file stands for, be it by its present text or by an earlier one.
     pub(super) held: BTreeMap<ObjectKey, Held>,
@@ -23,6 +27,13 @@ pub(super) struct File {
 pub(super) struct Held {
     pub(super) object: Object,
     pub(super) anchor: Anchor,
+}
+
+impl Held {
+    /// Whether this is the same object at the same place, not merely an equal one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.object.is_same(&other.object) && self.anchor.is_same(&other.anchor)
+    }
 }
 
 impl File {
@@ -55,7 +66,7 @@ impl File {
         let held = previous.map(|file| file.held.clone()).unwrap_or_default();
         let mut problems = vec![problem];
         problems.extend(kept_last_good(name, held.keys()));
-        Self { stamp, documents: Vec::new(), held, problems }
+        Self { stamp: Some(stamp), documents: Vec::new(), held, problems }
     }
 
     fn assembled(
@@ -70,14 +81,7 @@ impl File {
         let mut rejected = Vec::new();
         let mut unidentified = false;
         for document in &documents {
-            for problem in &document.reading.problems {
-                let mut problem = problem.clone();
-                if let Some(position) = &mut problem.position {
-                    position.file.clone_from(name);
-                    position.line += document.first_line - 1;
-                }
-                problems.push(problem);
-            }
+            problems.extend(placed(document, name));
             for item in &document.reading.items {
                 let anchor = || Anchor {
                     file: name.clone(),
@@ -113,8 +117,30 @@ impl File {
             .collect();
         problems.extend(kept_last_good(name, kept.iter().map(|(key, _)| key)));
         held.extend(kept);
-        Self { stamp, documents, held, problems }
+        Self { stamp: Some(stamp), documents, held, problems }
     }
+}
+
+/// The problems of a document at their places in its file.
+fn placed(document: &Document, name: &Arc<str>) -> impl Iterator<Item = Problem> {
+    let found = &document.reading.problems;
+    let place = |problem: &Problem| {
+        let mut problem = problem.clone();
+        if let Some(position) = &mut problem.position {
+            position.file.clone_from(name);
+            position.line += document.first_line - 1;
+        }
+        problem
+    };
+    let more = found.get(MAX_PROBLEMS).map(|first| Problem {
+        message: format!(
+            "{} more like this are not listed, of which this is the first: {}",
+            found.len() - MAX_PROBLEMS,
+            first.message
+        ),
+        ..place(first)
+    });
+    found.iter().take(MAX_PROBLEMS).map(place).chain(more)
 }
 
 /// Whether a key is this object's; an Endpoints object has several slices.

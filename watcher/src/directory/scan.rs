@@ -29,11 +29,6 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         }
     }
-
-    /// A stamp that no file has, so that the file is read again.
-    pub(super) fn spoiled(self) -> Self {
-        Self { inode: !self.inode, ..self }
-    }
 }
 
 /// The files of a folder.
@@ -43,13 +38,28 @@ pub(super) struct Scan {
     pub(super) files: BTreeMap<PathBuf, Stamp>,
     /// Folders outside of this one, into which links lead.
     pub(super) targets: BTreeSet<PathBuf>,
-    /// Entries that could not be read.
+    /// What links lead to within, by path.
+    pub(super) linked: BTreeSet<PathBuf>,
+    /// Entries that could not be read, by path within the folder: files, or folders with all that is in them.
+    pub(super) unreadable: Vec<PathBuf>,
+    /// What to tell of them.
     pub(super) problems: Vec<Problem>,
+}
+
+impl Scan {
+    fn link(&mut self, real_root: &Path, target: &Path) {
+        if let Ok(within) = target.strip_prefix(real_root) {
+            self.linked.insert(within.to_owned());
+        } else if let Some(parent) = target.parent() {
+            self.targets.insert(parent.to_owned());
+        }
+    }
 }
 
 /// Walks a folder; hidden entries, those whose name begins with a dot, are left out.
 pub(super) fn scan(root: &Path) -> io::Result<Scan> {
     let real_root = root.canonicalize()?;
+    std::fs::read_dir(&real_root)?;
     let mut scan = Scan::default();
     let mut seen = HashSet::new();
     let walk = WalkDir::new(&real_root).follow_links(true).sort_by_file_name().into_iter();
@@ -60,11 +70,16 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
             Err(error) if error.depth() == 0 => return Err(error.into()),
             Err(error) => {
                 let within = error.path().and_then(|path| path.strip_prefix(&real_root).ok());
-                let path = root.join(within.unwrap_or(Path::new("")));
+                let within = within.unwrap_or(Path::new(""));
+                let path = root.join(within);
                 let gone = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
-                let dangling = gone && path.is_symlink() && Format::of(&path).is_some();
-                if !gone || dangling {
+                // An entry that vanished during the walk is gone; a link to nowhere is a mistake.
+                if !gone || path.is_symlink() && Format::of(&path).is_some() {
                     scan.problems.push(unreadable(&path, &error));
+                    scan.unreadable.push(within.to_owned());
+                    if let (Ok(target), Some(parent)) = (path.read_link(), real_root.join(within).parent()) {
+                        scan.link(&real_root, &parent.join(target));
+                    }
                 }
                 continue;
             }
@@ -80,9 +95,8 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
         }
         if entry.path_is_symlink()
             && let Ok(target) = entry.path().canonicalize()
-            && let Some(parent) = target.parent().filter(|parent| !parent.starts_with(&real_root))
         {
-            scan.targets.insert(parent.to_owned());
+            scan.link(&real_root, &target);
         }
         scan.files.insert(path.to_owned(), stamp);
     }

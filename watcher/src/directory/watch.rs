@@ -25,6 +25,8 @@ pub(super) struct Signal {
 enum About {
     /// A file with a manifest's ending, by its path within the folder.
     File(PathBuf),
+    /// Another entry, by its path within the folder, which may be a folder.
+    Entry(PathBuf),
     /// Anything below the folder.
     Tree,
     /// The folder itself: it was moved, deleted or put in place.
@@ -36,7 +38,15 @@ impl Signal {
     pub(super) fn file(&self) -> Option<&Path> {
         match &self.about {
             About::File(path) => Some(path),
-            About::Tree | About::Root => None,
+            About::Entry(_) | About::Tree | About::Root => None,
+        }
+    }
+
+    /// The entry that is no file with a manifest's ending, by its path within the folder.
+    pub(super) fn entry(&self) -> Option<&Path> {
+        match &self.about {
+            About::Entry(path) => Some(path),
+            About::File(_) | About::Tree | About::Root => None,
         }
     }
 
@@ -185,5 +195,50 @@ fn about(path: &Path, root: &Path) -> Option<About> {
         // `..data`, by which a mounted volume changes all of its files at once; the rest is of no concern.
         return last.as_os_str().as_encoded_bytes().starts_with(b"..").then_some(About::Tree);
     }
-    if Format::of(path).is_some() { Some(About::File(within.to_owned())) } else { Some(About::Tree) }
+    let within = within.to_owned();
+    Some(if Format::of(path).is_some() { About::File(within) } else { About::Entry(within) })
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{DataChange, Flag, RemoveKind, RenameMode};
+
+    use super::*;
+
+    fn found(kind: EventKind, path: &str) -> Vec<About> {
+        abouts(&Event::new(kind).add_path(path.into()), Path::new("/m"))
+    }
+
+    #[test]
+    fn reading_and_writing_are_no_news_and_closing_is() {
+        for kind in [
+            EventKind::Access(AccessKind::Open(AccessMode::Any)),
+            EventKind::Access(AccessKind::Close(AccessMode::Read)),
+            EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+            EventKind::Create(CreateKind::File),
+        ] {
+            assert_eq!(found(kind, "/m/a.yaml"), [], "{kind:?}");
+        }
+        for kind in [
+            EventKind::Access(AccessKind::Close(AccessMode::Write)),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)),
+            EventKind::Remove(RemoveKind::File),
+        ] {
+            assert_eq!(found(kind, "/m/sub/a.yaml"), [About::File("sub/a.yaml".into())], "{kind:?}");
+        }
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(abouts(&overflow, Path::new("/m")), [About::Tree]);
+    }
+
+    #[test]
+    fn hidden_entries_are_passed_over_but_for_a_swap() {
+        let moved = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        assert_eq!(found(moved, "/m/.a.yaml.swp"), []);
+        assert_eq!(found(moved, "/m/.git/x.yaml"), []);
+        assert_eq!(found(moved, "/m/..2026_1/x.yaml"), []);
+        assert_eq!(found(moved, "/m/..data"), [About::Tree]);
+        assert_eq!(found(moved, "/m/folder"), [About::Entry("folder".into())]);
+        assert_eq!(found(moved, "/elsewhere/x.yaml"), [About::Tree]);
+        assert_eq!(found(moved, "/elsewhere/notes.txt"), []);
+    }
 }

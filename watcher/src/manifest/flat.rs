@@ -92,15 +92,10 @@ impl<'a> Flat<'a> {
 }
 
 fn read(text: &str, number: u32) -> Option<Line<'_>> {
-    let column = |part: &str| {
-        let offset = part.as_ptr().addr() - text.as_ptr().addr();
-        Mark { line: number, column: text[..offset].chars().count() as u32 + 1 }
-    };
-    let trimmed = text.trim_start();
-    let (dash, content) = match trimmed.strip_prefix("- ") {
-        Some(content) => (true, content.trim_start()),
-        None => (false, trimmed),
-    };
+    let indent = text.len() - text.trim_start().len();
+    let dash = text[indent..].starts_with("- ");
+    let start = if dash { text.len() - text[indent + 1..].trim_start().len() } else { indent };
+    let content = &text[start..];
     if content.is_empty() || content.starts_with('#') || content.starts_with("---") {
         return None;
     }
@@ -109,15 +104,16 @@ fn read(text: &str, number: u32) -> Option<Line<'_>> {
         // An element of a list of scalars; it still takes part in the order of lines.
         _ => ("", content),
     };
-    let value = value.split(" #").next().unwrap_or(value).trim();
-    let value = value.trim_matches(['"', '\'']);
+    let value_start = text.len() - value.trim_start().len();
+    let value = value.split(" #").next().unwrap_or(value).trim().trim_matches(['"', '\'']);
+    let mark = |offset: usize| Mark { line: number, column: text[..offset].chars().count() as u32 + 1 };
     Some(Line {
-        indent: text.len() - trimmed.len(),
+        indent,
         dash,
         key,
-        key_mark: column(key),
+        key_mark: mark(start),
         value,
-        value_mark: column(if value.is_empty() { key } else { value }),
+        value_mark: mark(if value.is_empty() { start } else { value_start }),
     })
 }
 

@@ -26,8 +26,12 @@ pub(super) fn parse(text: &str) -> Result<Node, Refusal> {
 }
 
 fn refusal(text: &str, error: &Error) -> (Mark, Problem) {
-    let error = error.without_snippet();
+    let mut error = error.without_snippet();
     let mark = error.location().map_or(Mark::START, Mark::from);
+    // What happens inside of an alias is told with the place of the alias.
+    while let Error::AliasError { error: cause, .. } = error {
+        error = cause.without_snippet();
+    }
     if let Some(tab) = tab_indent(text, mark.line) {
         let problem = Problem::new(Code::TabIndent, "a tab in the indentation; YAML takes spaces only")
             .hint("replace each tab at the start of a line with two spaces");
@@ -44,13 +48,14 @@ fn refusal(text: &str, error: &Error) -> (Mark, Problem) {
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::AliasReplayCounterOverflow { .. } => {
-            let aliases = text.contains('*') && text.contains('&');
-            let (code, hint) = if aliases {
-                (Code::AnchorBomb, "write the values out instead of using aliases of aliases")
+            if text.contains('*') && text.contains('&') {
+                let message = "the document expands to more than it may: its aliases stand for too much";
+                Problem::new(Code::AnchorBomb, message)
+                    .hint("write the values out instead of aliases of aliases")
             } else {
-                (Code::TooLarge, "split the document into several")
-            };
-            Problem::new(code, format!("the document exceeds a limit of the reader: {error}")).hint(hint)
+                let message = format!("the document is larger or deeper than what is read: {error}");
+                Problem::new(Code::TooLarge, message).hint("split the document into several")
+            }
         }
         _ => Problem::new(Code::Syntax, format!("not YAML: {}", first_sentence(&error.to_string())))
             .hint("compare the indentation with the lines above"),

@@ -126,6 +126,8 @@ codes! {
     HarmfulForGrpc = "harmful-for-grpc", Warning;
     /// Something that a proxyless gRPC client cannot do.
     NotForGrpcClients = "not-for-grpc-clients", Warning;
+    /// A client rejected what an object was translated to.
+    RejectedByClient = "rejected-by-client", Error;
     /// An endpoint that cannot be used.
     InvalidEndpoint = "invalid-endpoint", Warning;
 }

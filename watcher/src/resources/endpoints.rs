@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Labels, Transport};
+use super::{Labels, Transport, WithMeta};
 
 /// What matters of an EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub struct EndpointSlice {
     pub endpoints: Vec<Endpoint>,
     /// Whether this was a `v1` Endpoints object, which yields to any real slice of its Service.
     pub mirrored: bool,
+}
+
+impl WithMeta<EndpointSlice> {
+    /// The region of the endpoints, from the label or annotation `topology.kubernetes.io/region` of the slice. In a
+    /// cluster regions are labels of nodes; in a folder there are no nodes.
+    pub fn region(&self) -> Option<&Arc<str>> {
+        const REGION: &str = "topology.kubernetes.io/region";
+        self.meta.labels.get(REGION).or_else(|| self.meta.annotations.get(REGION))
+    }
 }
 
 /// A port of a slice.

@@ -140,3 +140,19 @@ async fn an_editor_that_moves_the_old_file_away_first_deletes_nothing() {
     }
     assert!(live.deleted.is_empty());
 }
+
+#[tokio::test]
+async fn a_link_to_nowhere_keeps_its_objects() {
+    let mut live = Live::open(|root| {
+        fs::write(root.join("target.txt"), service("a", 80)).unwrap();
+        std::os::unix::fs::symlink("target.txt", root.join("a.yaml")).unwrap();
+    })
+    .await;
+    fs::rename(live.root.join("target.txt"), live.root.join("aside.txt")).unwrap();
+    live.until("a dangling link", |live| live.codes() == ["unreadable"]).await;
+    assert_eq!(live.names(), ["a"]);
+    fs::write(live.root.join("target.txt"), service("a", 81)).unwrap();
+    fs::remove_file(live.root.join("aside.txt")).unwrap();
+    live.until("its repair", |live| live.port("a") == Some(81)).await;
+    assert_eq!(live.codes(), Vec::<&str>::new());
+}

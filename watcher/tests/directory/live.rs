@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use pilotage_watcher::directory::{DirectorySource, Options, read_directory};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::harness::{Live, service};
 
@@ -62,4 +66,71 @@ async fn follows_a_mounted_volume_as_it_is_swapped() {
     fs::remove_dir_all(live.root.join("..2026_1")).unwrap();
     live.until("the swap", |live| live.port("a") == Some(81)).await;
     assert!(live.deleted.is_empty());
+}
+
+#[tokio::test]
+async fn follows_a_folder_that_is_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, path) = (folder.path().join("current"), folder.path().to_owned());
+    for (revision, port) in [("one", 80), ("two", 81)] {
+        fs::create_dir(path.join(revision)).unwrap();
+        fs::write(path.join(revision).join("a.yaml"), service("a", port)).unwrap();
+    }
+    symlink("one", &root).unwrap();
+    let mut live = Live::follow(folder, root).await;
+    assert_eq!(live.port("a"), Some(80));
+    symlink("two", path.join("next")).unwrap();
+    fs::rename(path.join("next"), &live.root).unwrap();
+    live.until("the new revision", |live| live.port("a") == Some(81)).await;
+    live.write("b.yaml", &service("b", 82));
+    live.until("that it is followed", |live| live.names() == ["a", "b"]).await;
+    assert!(live.deleted.is_empty());
+}
+
+#[tokio::test]
+async fn takes_many_files_at_once() {
+    let mut live = Live::open(|root| {
+        for index in 0..100 {
+            fs::write(root.join(format!("{index}.yaml")), service(&format!("s{index}"), 80)).unwrap();
+        }
+    })
+    .await;
+    assert_eq!((live.batches, live.names().len()), (1, 100));
+    for index in 0..100 {
+        live.write(&format!("{index}.yaml"), &service(&format!("s{index}"), 81));
+    }
+    live.until("every edit", |live| (0..100).all(|index| live.port(&format!("s{index}")) == Some(81))).await;
+    for index in 0..100 {
+        fs::remove_file(live.root.join(format!("{index}.yaml"))).unwrap();
+    }
+    live.until("every removal", |live| live.names().is_empty()).await;
+}
+
+#[tokio::test]
+async fn ends_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = DirectorySource::open(Options::new(folder.path())).unwrap();
+    let (sender, mut receiver) = mpsc::channel(1);
+    let (shutdown, done) = oneshot::channel::<()>();
+    let running = tokio::spawn(source.run(sender, async {
+        let _ = done.await;
+    }));
+    assert!(receiver.recv().await.is_some());
+    drop(shutdown);
+    tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    assert!(receiver.recv().await.is_none());
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let message = DirectorySource::open(Options::new(&missing)).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!("cannot read the folder {}: No such file or directory (os error 2)", missing.display())
+    );
+    assert!(read_directory(&missing).is_err());
+    fs::write(&missing, "").unwrap();
+    assert!(read_directory(&missing).is_err(), "a file is no folder");
 }

@@ -164,15 +164,23 @@ impl Session {
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
+            let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
             if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
                 let context = apply::Context {
                     dialect: self.dialect,
                     revision: snapshot.revision(),
                     nonce: Nonce(self.last_nonce + 1),
                     answer_until: self.now + self.config.answer_wait,
+                    has_children,
                 };
-                let response = apply::apply(subscription, &resource_type, plan, &context);
+                let mut children = Vec::new();
+                let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
+                for child in children {
+                    if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
+                        subscription.send_again(&child.name);
+                    }
+                }
                 if response.is_some() {
                     self.last_nonce += 1;
                     return response;

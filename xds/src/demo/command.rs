@@ -5,19 +5,27 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
 
 use super::manifests;
 use super::screen::Screen;
 use super::stage::Stage;
 use super::steps;
 use super::tally::Tally;
-use super::{Backend, Client};
+use super::{Backend, Client, ConnectError};
 use crate::tools::EnvoyProgram;
+
+/// How long `call` waits for its target to listen: an Envoy that was started just before takes a moment.
+const LISTENING_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it looks meanwhile; nothing announces a port that opens.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What a shell reports for a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -45,7 +53,7 @@ struct Show {
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
     /// Calls of each measurement; the expected bounds are computed from it
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(100..))]
     calls: u64,
     /// Leave everything running at the end, and say what can be tried, until Ctrl-C
     #[arg(long)]
@@ -167,7 +175,7 @@ async fn backend(options: &RunBackend) -> Result<ExitCode> {
 }
 
 async fn call(options: &MakeCalls) -> Result<ExitCode> {
-    let mut client = Client::connect(options.target, &options.authority).await?;
+    let mut client = connect(options).await?;
     let headers: Vec<(&str, &str)> =
         options.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut screen = Screen::stdout();
@@ -182,6 +190,18 @@ async fn call(options: &MakeCalls) -> Result<ExitCode> {
         Some(why) => {
             eprintln!("the first call that failed: {why}");
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Connects, and waits a while for a proxy that was only just started.
+async fn connect(options: &MakeCalls) -> Result<Client> {
+    let until = Instant::now() + LISTENING_WITHIN;
+    loop {
+        match Client::connect(options.target, &options.authority).await {
+            Err(error @ ConnectError::Connect { .. }) if Instant::now() >= until => return Err(error.into()),
+            Err(ConnectError::Connect { .. }) => sleep(RETRY).await,
+            outcome => return Ok(outcome?),
         }
     }
 }

@@ -179,6 +179,7 @@ spec:
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use pilotage_watcher::Change;
     use serde_json::{Value, json};
 
     use super::*;
@@ -220,6 +221,27 @@ mod tests {
         assert_eq!(rules[0]["match"][0]["headers"], json!({ "x-client": { "exact": "test" } }));
         assert_eq!(rules[0]["route"], json!([{ "destination": { "host": HOST, "subset": "v2" } }]));
         assert_eq!(rules[1]["retries"], json!({ "attempts": 5, "retryOn": "unavailable" }));
+    }
+
+    /// What the demo writes, in all its editions, is what a careful person would write.
+    #[tokio::test]
+    async fn the_server_finds_nothing_wrong_with_the_manifests() {
+        let backends = [Backend::start("a", "v1").await.unwrap(), Backend::start("b", "v2").await.unwrap()];
+        let parent = tempfile::tempdir().unwrap();
+        let manifests = Manifests::below(parent.path()).unwrap();
+        let full =
+            Routes { mark: "m", v2_percent: 10, testers: Some(("x-client", "test")), attempts: Some(5) };
+        manifests.write("service.yaml", &service(80, Some("grpc"))).unwrap();
+        manifests.write("endpoints.yaml", &endpoint_slices(&backends)).unwrap();
+        manifests.write("rules.yaml", &(destination_rule() + "---\n" + &full.to_yaml())).unwrap();
+        let reading = pilotage_watcher::directory::read_directory(manifests.folder()).unwrap();
+        let problems: Vec<_> = reading
+            .changes
+            .iter()
+            .filter(|change| matches!(change, Change::Problems { problems, .. } if !problems.is_empty()))
+            .collect();
+        assert!(problems.is_empty(), "{problems:#?}");
+        assert_eq!(reading.stats.objects.values().sum::<usize>(), 5, "{:?}", reading.stats);
     }
 
     #[test]

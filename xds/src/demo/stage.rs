@@ -114,7 +114,7 @@ impl Stage {
         };
         let awaited = format!("a call to {authority} at {target} that succeeds");
         let client = self.envoy.process().wait_for(&awaited, APPLIED_WITHIN, first_call).await;
-        client.with_context(|| format!("the log of pilotage is {}", self.server.log().display()))
+        client.with_context(|| self.logs())
     }
 
     /// Makes and shows as many calls as a measurement takes.
@@ -134,6 +134,12 @@ impl Stage {
         let outcome = client.call(&[]).await;
         self.live.count(&outcome);
         outcome
+    }
+
+    /// The ends of the logs, for an error: the files are gone when it is read.
+    pub(super) fn logs(&mut self) -> String {
+        let (server, envoy) = (self.server.process().log_tail(), self.envoy.process().log_tail());
+        format!("the end of the server's log:\n{server}\nthe end of Envoy's log:\n{envoy}\n")
     }
 
     /// How long an edit may take.

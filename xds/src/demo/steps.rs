@@ -136,13 +136,8 @@ async fn route(stage: &mut Stage, client: &mut Client, routes: Routes) -> Result
             return Ok(written.elapsed());
         }
     }
-    bail!(
-        "no call had the header `{MARK}: {}` within {:?} of the edit; the logs are {} and {}",
-        routes.mark,
-        stage.patience(),
-        stage.server.log().display(),
-        stage.envoy.log().display()
-    )
+    let (mark, patience) = (routes.mark, stage.patience());
+    bail!("{}no call had the header `{MARK}: {mark}` within {patience:?} of the edit", stage.logs())
 }
 
 fn push_share(stage: &mut Stage, step: &'static str, what: &str, share: f64, tally: &Tally) {

@@ -58,7 +58,11 @@ mod tests {
         assert_eq!(debounce.due(), Some(start));
         debounce.run(start);
         debounce.note(start + ms(50));
-        assert_eq!(debounce.due(), Some(start + ms(50)), "a change after the quiet spell is a leading edge again");
+        assert_eq!(
+            debounce.due(),
+            Some(start + ms(50)),
+            "a change after the quiet spell is a leading edge again"
+        );
     }
 
     #[test]

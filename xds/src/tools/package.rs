@@ -101,8 +101,10 @@ pub(super) async fn install(cache: &Cache, package: &Package) -> Result<PathBuf,
         let path = path.to_path_buf();
         move |source| CacheError::Write { path, source }
     };
+    let prefix = format!(".{}-", package.folder);
+    remove_abandoned(cache.folder(), &prefix);
     let scratch = tempfile::Builder::new()
-        .prefix(&format!(".{}-", package.folder))
+        .prefix(&prefix)
         .tempdir_in(cache.folder())
         .map_err(unwritable(cache.folder()))?;
     let target = scratch.path().join("target");
@@ -115,6 +117,16 @@ pub(super) async fn install(cache: &Cache, package: &Package) -> Result<PathBuf,
     }
     fs::rename(&target, &folder).map_err(unwritable(&folder))?;
     Ok(folder)
+}
+
+/// Removes what installations that were killed have left. Under the lock, nobody else is at work on these.
+fn remove_abandoned(cache: &Path, prefix: &str) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            // What cannot be removed only takes space.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A Python whose `-m pip` works: the user's, or one of a virtual environment made in `scratch`.

@@ -54,8 +54,9 @@ impl Fault {
 fn hint(expected: &str, found: &Value) -> Option<String> {
     Some(match (expected, found) {
         ("a string", Value::Bool(value)) => {
+            let (value, other) = (*value, !*value);
             format!(
-                "put it in quotes; without them YAML reads on, off, yes, no, y and n as {value} or its opposite"
+                "put it in quotes; on, off, yes, no, y and n without quotes are {value} or {other} in YAML"
             )
         }
         ("a string", Value::Integer(value)) => format!("put it in quotes: \"{value}\""),

@@ -1,0 +1,133 @@
+//! Every golden world and every example, served to a real Envoy, which has to accept each resource.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use pilotage::tools::ReservedPort;
+use pilotage_protocol::{Resource, ResourceType};
+use pilotage_protos::json::any_from_json;
+use pilotage_tests::Acceptance;
+use pilotage_watcher::directory::read_directory;
+use pilotage_watcher::{Change, World};
+use serde_json::json;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The sub-folders of a folder, by name.
+fn folders(path: &str) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(root().join(path)).with_context(|| path.to_owned())?;
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    ensure!(!folders.is_empty(), "{path} has sub-folders");
+    Ok(folders)
+}
+
+fn world(folder: &Path) -> Result<World> {
+    let mut world = World::default();
+    for change in read_directory(folder)?.changes {
+        if let Change::Apply(object) = change {
+            world.apply(object);
+        }
+    }
+    Ok(world)
+}
+
+/// Arguments of a bootstrap, for one of the Envoys that a world is for.
+fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<String> {
+    let mut arguments = vec!["--kind".to_owned(), kind.to_owned()];
+    for (key, value) in rest {
+        match *key {
+            "namespace" => arguments.extend(["--namespace".to_owned(), (*value).to_owned()]),
+            "labels" => {
+                arguments.extend(value.split(',').flat_map(|label| ["--label".to_owned(), label.to_owned()]));
+            }
+            "tcp" => arguments.push("--tcp-egress".to_owned()),
+            _ => {}
+        }
+    }
+    if kind == "sidecar" {
+        arguments.extend(["--egress-port".to_owned(), egress.number().to_string()]);
+    }
+    arguments
+}
+
+/// The Envoys that the comments at the head of a golden world name: `# group: <kind> [key=value …] [tcp]`.
+fn groups(text: &str, egress: &ReservedPort) -> Vec<Vec<String>> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# group: "));
+    let group = |line: &str| {
+        let mut words = line.split_whitespace();
+        let kind = words.next().filter(|kind| *kind != "grpc")?.to_owned();
+        let rest: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
+        Some(arguments(&kind, &rest, egress))
+    };
+    lines.filter_map(group).collect()
+}
+
+async fn accept(name: &str, world: &World, arguments: &[String]) -> Result<usize> {
+    let folder = tempfile::tempdir()?;
+    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let acceptance = Acceptance { name, world, bootstrap: &bootstrap, planted: &[] };
+    Ok(acceptance.check(folder.path()).await?.resources)
+}
+
+#[tokio::test]
+async fn envoy_accepts_every_golden_world() -> Result<()> {
+    for folder in folders("xds/compile/tests/golden")? {
+        let egress = ReservedPort::new()?;
+        let text = std::fs::read_to_string(folder.join("world.yaml"))?;
+        let world = world(&folder)?;
+        for arguments in groups(&text, &egress) {
+            let name = format!("{} {arguments:?}", folder.display());
+            ensure!(accept(&name, &world, &arguments).await? > 0, "{name} has resources");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn envoy_accepts_every_example() -> Result<()> {
+    for folder in folders("deploy/examples")? {
+        let egress = ReservedPort::new()?;
+        let world = world(&folder)?;
+        let shop = ("namespace", "shop");
+        let sidecar = arguments("sidecar", &[shop], &egress);
+        let gateway = arguments("gateway", &[shop, ("labels", "istio=ingressgateway")], &egress);
+        let mut count = 0;
+        for arguments in [sidecar, gateway] {
+            let name = format!("{} {arguments:?}", folder.display());
+            count += accept(&name, &world, &arguments).await?;
+        }
+        ensure!(count > 0, "{} has resources", folder.display());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_planted_bad_resource_is_found() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let world = world(&root().join("deploy/examples/canary"))?;
+    // A ring that is to be smaller than its smallest size.
+    let bad = json!({
+        "name": "planted",
+        "connect_timeout": "1s",
+        "type": "STATIC",
+        "lb_policy": "RING_HASH",
+        "ring_hash_lb_config": {"minimum_ring_size": "1024", "maximum_ring_size": "2"},
+    });
+    let body = any_from_json(ResourceType::Cluster.type_url(), &bad)?;
+    let planted = [(ResourceType::Cluster, Resource::new("planted", body))];
+    let egress = ReservedPort::new()?;
+    let arguments = arguments("sidecar", &[("namespace", "shop")], &egress);
+    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let acceptance = Acceptance { name: "planted", world: &world, bootstrap: &bootstrap, planted: &planted };
+    let error = acceptance.check(folder.path()).await.err().context("the bad cluster is rejected")?;
+    ensure!(
+        format!("{error:#}").contains("planted") && format!("{error:#}").contains("rejected"),
+        "{error:#}"
+    );
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Accepts connections and serves gRPC on them until told to stop.
+//!
+//! The accept loop is our own, so that a shutdown can first ask every connection to finish (GOAWAY) and then, after a
+//! deadline, cut those that do not.
+
+use std::io;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::codegen::Service;
+use tonic::service::Routes;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::{debug, warn};
+
+/// How connections are treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// How long connections may take to finish at shutdown before they are cut; 5 s.
+    pub drain_deadline: Duration,
+    /// How often an idle connection is pinged, so that a half-open one is noticed (H52); 30 s.
+    pub keepalive_interval: Duration,
+    /// How long a ping may stay unanswered; 10 s.
+    pub keepalive_timeout: Duration,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            drain_deadline: Duration::from_secs(5),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The pause after a failed accept: running out of file descriptors fails again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `routes` on plaintext connections until `shutdown` is cancelled, and returns when all of them are closed.
+///
+/// The services should end their streams on the same token; what is still open after
+/// [`ServeConfig::drain_deadline`] is cut. Returns how many connections had to be.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> usize {
+    let routes = routes.prepare();
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let connection = serve_connection(socket, routes.clone(), shutdown.clone(), config.clone());
+                let cut = cut.clone();
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = cut.cancelled() => {}
+                        result = connection => {
+                            if let Err(error) = result {
+                                debug!(%error, "a connection ends with an error");
+                            }
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // No further connection is accepted while the others finish.
+    drop(listener);
+    connections.close();
+    if timeout(config.drain_deadline, connections.wait()).await.is_ok() {
+        return 0;
+    }
+    let remaining = connections.len();
+    warn!(connections = remaining, "cutting what has not finished in time");
+    cut.cancel();
+    connections.wait().await;
+    remaining
+}
+
+async fn serve_connection(
+    socket: TcpStream,
+    routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let info: TcpConnectInfo = socket.connect_info();
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(info.clone());
+        routes.clone().call(request)
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(config.keepalive_interval)
+        .keep_alive_timeout(config.keepalive_timeout)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut is_finishing = false;
+    loop {
+        tokio::select! {
+            result = connection.as_mut() => return result.map_err(io::Error::other),
+            () = shutdown.cancelled(), if !is_finishing => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

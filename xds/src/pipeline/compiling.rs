@@ -1,0 +1,55 @@
+//! A compile of configuration on another thread, while this one goes on with endpoints.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilotage_compile::{Compiled, Group, Settings, check, compile};
+use pilotage_protocol::{Name, Revision};
+use pilotage_watcher::{NamespacedName, Problem, World};
+use tokio::task::JoinHandle;
+
+/// One group to compile.
+pub(super) struct Order {
+    pub(super) group: Group,
+    pub(super) demanded: BTreeSet<Name>,
+    pub(super) previous: Option<Arc<Compiled>>,
+}
+
+/// What came of a compile.
+pub(super) struct Outcome {
+    pub(super) compiled: Vec<(Group, Compiled)>,
+    /// All that is wrong with the world as it was.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// A compile that is under way.
+pub(super) struct Compiling {
+    pub(super) job: JoinHandle<Outcome>,
+    /// The event up to which the world is in it.
+    pub(super) revision: Revision,
+    /// Services whose endpoints changed since it began.
+    pub(super) overtaken: BTreeSet<NamespacedName>,
+}
+
+impl Compiling {
+    /// Begins to compile `orders` from the world as it is now.
+    pub(super) fn start(
+        world: World,
+        settings: Arc<Settings>,
+        orders: Vec<Order>,
+        revision: Revision,
+    ) -> Self {
+        let job = tokio::task::spawn_blocking(move || {
+            let compiled = orders
+                .into_iter()
+                .map(|order| {
+                    let previous = order.previous.as_deref();
+                    let compiled = compile(&world, &order.group, &settings, &order.demanded, previous);
+                    (order.group, compiled)
+                })
+                .collect();
+            Outcome { compiled, problems: check(&world, &settings) }
+        });
+        Self { job, revision, overtaken: BTreeSet::new() }
+    }
+}
