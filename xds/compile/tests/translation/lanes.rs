@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilotage_compile::{Compiled, Group, ProxyKind, Settings, Sources, compile, compile_endpoints};
+use pilotage_compile::{Compiled, Group, ProxyKind, Settings, Sources, check, compile, compile_endpoints};
 use pilotage_protocol::{Resource, ResourceType};
 use pilotage_watcher::resources::{
     ConnectionPool, DestinationRule, EndpointSlice, Subset, TcpPool, TrafficPolicy, VirtualService, WithMeta,
 };
-use pilotage_watcher::{Code, Kind, Object, ObjectKey, World};
+use pilotage_watcher::{Code, Kind, Object, ObjectKey, Severity, World};
 
 use crate::world::read;
 
@@ -170,4 +170,23 @@ fn of_two_rules_the_older_keeps_its_policy_and_both_their_subsets() {
     let body = clusters.get(&V1.replace("v1", "young")).unwrap();
     let json = pilotage_protos::json::any_to_json(ResourceType::Cluster.type_url(), body.body()).unwrap();
     assert_eq!(json["circuit_breakers"]["thresholds"][0]["max_connections"], 2);
+}
+
+#[test]
+fn a_check_looks_as_everyone_and_tells_each_thing_once() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    assert_eq!(check(&canary(), &Settings::default()), []);
+    let problems = check(&read(&golden.join("mistakes")), &Settings::default());
+    let lines: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), problems.len());
+    let has = |code, severity| problems.iter().any(|found| (found.code, found.severity) == (code, severity));
+    // Of a sidecar, of a gateway, of endpoints, and of gRPC clients that may not exist.
+    assert!(has(Code::UnknownSubset, Severity::Error));
+    assert!(has(Code::HostNotOnGateway, Severity::Warning));
+    assert!(has(Code::EmptySubset, Severity::Warning));
+    assert!(has(Code::NotForGrpcClients, Severity::Info));
+    assert!(!has(Code::NotForGrpcClients, Severity::Warning));
+    // A server that only a gateway of its selector would open.
+    let problems = check(&read(&golden.join("edge")), &Settings::default());
+    assert!(problems.iter().any(|found| found.code == Code::TlsOnPlaintext));
 }
