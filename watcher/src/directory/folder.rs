@@ -29,8 +29,12 @@ pub(super) struct Folder {
     /// What was last said of each file that has problems.
     published: HashMap<Arc<str>, Vec<Problem>>,
     positions: Positions,
+    /// Folders outside of this one, into which its links lead.
     targets: BTreeSet<PathBuf>,
+    /// What its links lead to within, by path.
     linked: BTreeSet<PathBuf>,
+    /// Entries that could not be read.
+    unreadable: Vec<Problem>,
 }
 
 impl Folder {
@@ -46,6 +50,7 @@ impl Folder {
             positions: Positions::default(),
             targets: BTreeSet::new(),
             linked: BTreeSet::new(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -111,15 +116,15 @@ impl Folder {
                 let message = format!("the folder cannot be read: {error}");
                 let problem = Problem::new(Code::Unreadable, message)
                     .hint("everything that it held is still served; put it back, or restart without it");
-                let name: Arc<str> = self.root.display().to_string().into();
+                let name = self.name(Path::new(""));
                 self.publish(name.clone(), vec![problem.at(beginning(&name))]).into_iter().collect()
             }
         }
     }
 
     fn take_in(&mut self, scan: Scan) -> Vec<Change> {
-        let Scan { files, targets, linked, unreadable, mut problems } = scan;
-        (self.targets, self.linked) = (targets, linked);
+        let Scan { files, targets, linked, unreadable, problems } = scan;
+        (self.targets, self.linked, self.unreadable) = (targets, linked, problems);
         let changed = |(path, stamp): (&PathBuf, &Stamp)| {
             let same = self.files.get(path).is_some_and(|file| file.stamp == Some(*stamp));
             (!same).then(|| path.clone())
@@ -130,15 +135,7 @@ impl Folder {
             !files.contains_key(path) && !unreadable.iter().any(|unreadable| path.starts_with(unreadable))
         };
         paths.extend(self.files.keys().filter(|path| gone(path)).cloned());
-        let mut changes = self.update(paths);
-        let name: Arc<str> = self.root.display().to_string().into();
-        if self.served.is_empty() {
-            let problem = Problem::new(Code::EmptyFolder, "the folder holds nothing that is served")
-                .hint("manifests are files that end in .yaml, .yml or .json");
-            problems.push(problem.at(beginning(&name)));
-        }
-        changes.extend(self.publish(name, problems));
-        changes
+        self.update(paths)
     }
 
     /// Reads files again and tells what became of their objects.
@@ -185,8 +182,20 @@ impl Folder {
             let problems = self.problems_of(&path);
             changes.extend(self.publish(self.name(&path), problems));
         }
+        changes.extend(self.publish(self.name(Path::new("")), self.problems_as_a_whole()));
         changes.append(&mut deleted);
         changes
+    }
+
+    /// What is to be told of the folder itself.
+    fn problems_as_a_whole(&self) -> Vec<Problem> {
+        let mut problems = self.unreadable.clone();
+        if self.served.is_empty() {
+            let problem = Problem::new(Code::EmptyFolder, "the folder holds nothing that is served")
+                .hint("manifests are files that end in .yaml, .yml or .json");
+            problems.push(problem.at(beginning(&self.name(Path::new("")))));
+        }
+        problems
     }
 
     /// Puts a file in the place of what it was, and adds the objects of which anything differs to `affected`.
@@ -249,8 +258,9 @@ impl Folder {
         Some(Change::Problems { scope, problems })
     }
 
-    /// A file as the user would name it.
+    /// A file as the user would name it; the folder itself for an empty path.
     fn name(&self, path: &Path) -> Arc<str> {
-        self.root.join(path).display().to_string().into()
+        let path = if path.as_os_str().is_empty() { self.root.clone() } else { self.root.join(path) };
+        path.display().to_string().into()
     }
 }

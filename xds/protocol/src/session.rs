@@ -88,7 +88,7 @@ impl Session {
         }
         if is_current {
             let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, rejection),
+                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
                 None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
                 None => None,
             };
@@ -196,7 +196,8 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When [`Session::handle_timeout`] should be called, if nothing else happens before.
+    /// When [`Session::handle_timeout`] should be called, if nothing else happens before; always later than the time
+    /// that the session has seen.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = self.subscriptions.values().flat_map(|subscription| {
             let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
@@ -207,7 +208,8 @@ impl Session {
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
-        deadlines.min()
+        // A time that has passed was acted upon when it did, or there was nothing to do.
+        deadlines.filter(|deadline| *deadline > self.now).min()
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
@@ -278,20 +280,17 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a subscription that has grown too large.
+    /// Refuses subscriptions that have grown too large.
     fn check_size(&self, resource_type: &ResourceType) -> Result<(), RequestError> {
-        let Some(subscription) = self.subscriptions.get(resource_type) else {
-            return Ok(());
-        };
         let limits = &self.config.limits;
-        let named = subscription.interest.named();
-        if named.len() > limits.names_per_type {
+        let interest = self.interest(resource_type);
+        if interest.is_some_and(|interest| interest.named().len() > limits.names_per_type) {
             let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
             return Err(RequestError::TooManyNames { resource_type, limit });
         }
-        if named.iter().map(|name| name.len()).sum::<usize>() > limits.name_bytes {
-            let (resource_type, limit) = (resource_type.clone(), limits.name_bytes);
-            return Err(RequestError::NamesTooLong { resource_type, limit });
+        let interests = self.subscriptions.values().map(|subscription| &subscription.interest);
+        if interests.map(Interest::name_bytes).sum::<usize>() > limits.name_bytes {
+            return Err(RequestError::NamesTooLong { limit: limits.name_bytes });
         }
         Ok(())
     }

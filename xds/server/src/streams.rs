@@ -133,7 +133,8 @@ impl<K: GroupKey> Streams<K> {
 
     /// Waits until every open stream has this revision in full.
     ///
-    /// A stream that opens meanwhile is waited for as well, and one that closes is not.
+    /// A stream that opens meanwhile is waited for as well, and one that closes is not; without any stream this returns
+    /// at once.
     pub async fn reached(&self, revision: Revision) {
         loop {
             let mut progress = pin!(self.progress.notified());

@@ -50,7 +50,12 @@ pub(super) fn apply(
     for Judged { name, before, verdict } in judged {
         match verdict {
             Verdict::Settled => subscription.settle(&name, &target),
-            Verdict::Parked => {}
+            Verdict::Parked => {
+                // What it waited for before is not wanted any more.
+                if let Some(exception) = subscription.overlay.get_mut(&name) {
+                    exception.deadline = None;
+                }
+            }
             Verdict::Wait(deadline) => {
                 waits = true;
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();

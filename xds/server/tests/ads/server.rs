@@ -43,7 +43,7 @@ async fn the_node_id_may_not_change_and_its_metadata_may() {
 
 #[tokio::test]
 async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
-    let limits = Limits { types: 1, names_per_type: 2, ..Limits::default() };
+    let limits = Limits { types: 1, names_per_type: 2, name_bytes: 100 };
     let session = SessionConfig { limits, ..SessionConfig::default() };
     let config = AdsConfig { session, max_node_bytes: 1000, ..AdsConfig::default() };
     let server = Server::start_with(config).await;
@@ -55,6 +55,11 @@ async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
 
     let mut talk = server.sotw().await;
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
+    assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
+
+    let mut talk = server.sotw().await;
+    let names = vec!["a".repeat(101)];
     talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
     assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
 
