@@ -13,10 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tracing::info;
+use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
 use super::settings_file;
+use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use crate::pipeline::{Grouping, Inputs, Pipeline};
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry;
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// The address of the xDS server; port 0 lets the system choose [default: 127.0.0.1:18000]
     #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The address of /healthz, /readyz and /metrics; port 0 lets the system choose [default: not served]
+    #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_HEALTH")]
+    health: Option<SocketAddr>,
     /// Allow plaintext xDS on an address that is not loopback; everyone who can reach it can read every route
     #[arg(long)]
     allow_plaintext_off_loopback: bool,
@@ -73,6 +77,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     }
     if let Some(listen) = args.listen {
         settings.listen = listen;
+    }
+    if args.health.is_some() {
+        settings.health = args.health;
     }
     if let Some(format) = args.log_format {
         settings.log.format = format;
@@ -111,6 +118,8 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     );
 
     let shutdown = CancellationToken::new();
+    let (readiness, metrics) = (Readiness::default(), Metrics::new());
+    let first_translation = readiness.task(format!("{}, and its first translation", source.name()));
     let cache = Cache::new();
     let grouping = Grouping::default();
     let assign = grouping.clone();
@@ -119,9 +128,13 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let (batches, sources) = mpsc::channel(BATCHES_AHEAD);
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
+    let streams = ads.streams().clone();
+    let health =
+        serve_health(settings.health, Pages { readiness, metrics: metrics.clone(), streams }, &shutdown);
+    let health = health.await?;
     let out = (cache, ads.streams().clone());
-    let pipeline =
-        Pipeline::new(settings.translation.clone(), out, grouping, linger, [source.name()], is_ready);
+    let told = (is_ready, metrics);
+    let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, [source.name()], told);
     let initial = source.take_initial();
     let inputs = Inputs { sources, clients, positions: source.positions() };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
@@ -134,12 +147,12 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     };
     let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), config));
 
-    let mut told = false;
+    let mut first_translation = Some(first_translation);
     let name = loop {
         tokio::select! {
-            Ok(()) = &mut became_ready, if !told => {
-                told = true;
-                Ready { ready: true, xds: address }.tell(ready)?;
+            Ok(()) = &mut became_ready, if first_translation.is_some() => {
+                first_translation.take().into_iter().for_each(Task::done);
+                Ready { ready: true, xds: address, health }.tell(ready)?;
                 info!(xds = %address, "ready");
             }
             _ = terminate.recv() => break "SIGTERM",
@@ -152,4 +165,23 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     pipeline.await?;
     info!(cut, "ended");
     Ok(())
+}
+
+/// Serves health and metrics where an address is set, and gives the address that it came to be.
+async fn serve_health(
+    address: Option<SocketAddr>,
+    pages: Pages,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for health"))?;
+    let bound = listener.local_addr()?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, pages, shutdown).await {
+            error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok(Some(bound))
 }
