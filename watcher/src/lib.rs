@@ -7,6 +7,8 @@
 
 mod change;
 pub mod directory;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod manifest;
 pub mod memory;
 mod parallel;
