@@ -11,10 +11,11 @@ use tempfile::TempDir;
 
 use crate::{endpoint_slice, eventually, pilotage, service};
 
-/// A server and its folder. Dropping it kills the server and removes the folder.
+/// A server, its folder and the backends. Dropping it kills the server and removes the folder.
 #[derive(Debug)]
 pub struct Mesh {
     server: Option<Server>,
+    backends: Vec<Backend>,
     manifests: Manifests,
     /// Reserved, so that a server that is started again is found where it was.
     port: ReservedPort,
@@ -33,7 +34,8 @@ impl Mesh {
         for (name, text) in files {
             manifests.write(name, text)?;
         }
-        let mut mesh = Self { server: None, manifests, port: ReservedPort::new()?, starts: 0, folder };
+        let port = ReservedPort::new()?;
+        let mut mesh = Self { server: None, backends: Vec::new(), manifests, port, starts: 0, folder };
         mesh.start_server().await?;
         Ok(mesh)
     }
@@ -42,10 +44,16 @@ impl Mesh {
     ///
     /// # Errors
     /// As of [`Mesh::start`].
-    pub async fn echo(backends: &[Backend], more: &str) -> Result<Self> {
+    pub async fn echo(backends: Vec<Backend>, more: &str) -> Result<Self> {
         let slices: String = backends.iter().map(|backend| endpoint_slice("echo", backend)).collect();
         let service = service("echo", 80) + &slices;
-        Self::start(&[("service.yaml", &service), ("rules.yaml", more)]).await
+        let mesh = Self::start(&[("service.yaml", &service), ("rules.yaml", more)]).await?;
+        Ok(Self { backends, ..mesh })
+    }
+
+    /// The backends that [`Mesh::echo`] was given.
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
     }
 
     /// Starts the server again, at the same address.

@@ -111,6 +111,20 @@ impl Object {
         }
     }
 
+    /// Whether two are one and the same, which is quick to see; equal ones may still be two.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Service(a), Self::Service(b)) => Arc::ptr_eq(a, b),
+            (Self::EndpointSlice(a), Self::EndpointSlice(b)) => Arc::ptr_eq(a, b),
+            (Self::Pod(a), Self::Pod(b)) => Arc::ptr_eq(a, b),
+            (Self::VirtualService(a), Self::VirtualService(b)) => Arc::ptr_eq(a, b),
+            (Self::DestinationRule(a), Self::DestinationRule(b)) => Arc::ptr_eq(a, b),
+            (Self::Gateway(a), Self::Gateway(b)) => Arc::ptr_eq(a, b),
+            (Self::ServiceEntry(a), Self::ServiceEntry(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The identity.
     pub fn key(&self) -> ObjectKey {
         let meta = self.meta();

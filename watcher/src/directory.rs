@@ -1,7 +1,7 @@
 //! A folder of manifests as a source: read at once, then followed by file events.
 //!
 //! What was good stays until something better stands in its place: a file that is half written, emptied or broken
-//! keeps its objects. [`folder`] holds that state and does no waiting; [`watch`] says what may have changed.
+//! keeps its objects. `folder` holds that state and does no waiting; `watch` says what may have changed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use self::folder::Folder;
 use self::watch::{Signal, Watch};
@@ -52,7 +52,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// The folder is missing or may not be read.
-    #[error("cannot read the folder {}: {source}", path.display())]
+    #[error("cannot read the folder {}", path.display())]
     Read {
         /// The folder.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum DirectoryError {
         source: std::io::Error,
     },
     /// The folder cannot be followed, perhaps because the system's limit of watches is reached.
-    #[error("cannot watch the folder {}: {source}; on Linux see fs.inotify.max_user_watches", path.display())]
+    #[error("cannot watch the folder {}; on Linux see fs.inotify.max_user_watches", path.display())]
     Watch {
         /// The folder.
         path: PathBuf,
@@ -173,9 +173,11 @@ impl DirectorySource {
             let seen = first.seen;
             let mut signals = vec![first];
             self.gather(&mut signals, self.options.quiet).await;
-            if signals.iter().any(|signal| signal.removes(&self.options.path)) {
-                self.gather(&mut signals, self.options.absence).await;
+            signals.retain(|signal| self.folder.concerns(signal));
+            if signals.is_empty() {
+                continue;
             }
+            self.await_return(&mut signals).await;
             let name = self.name();
             let changes;
             (self, changes) = match tokio::task::spawn_blocking(move || self.follow(&signals)).await {
@@ -205,6 +207,18 @@ impl DirectorySource {
             && let Ok(Some(signal)) = timeout(quiet, self.watch.next()).await
         {
             signals.push(signal);
+        }
+    }
+
+    /// Waits until nothing is missing that events spoke of, or until it has been missing for long enough.
+    async fn await_return(&mut self, signals: &mut Vec<Signal>) {
+        let end = tokio::time::Instant::now() + self.options.absence;
+        while signals.iter().any(|signal| signal.removes(&self.options.path))
+            && let Ok(Some(signal)) = timeout_at(end, self.watch.next()).await
+        {
+            if self.folder.concerns(&signal) {
+                signals.push(signal);
+            }
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows of a stream or of an Envoy message. A source never fails as a whole because of one bad object:
 //! the object becomes a [`Problem`] and the rest goes on.
+//!
+//! [`directory`] follows a folder of manifests and [`memory`] says what it is told to; [`Positions`] knows where in the
+//! files an object's fields stand.
 
 #![forbid(unsafe_code)]
 

@@ -55,6 +55,11 @@ impl Positions {
 }
 
 impl Anchor {
+    /// Whether this is the same place of the same document.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text) && self.first_line == other.first_line && self.at == other.at
+    }
+
     pub(crate) fn locate(&self, path: &str) -> Position {
         let full = match (self.at.is_empty(), path.is_empty()) {
             (true, _) => path.to_owned(),

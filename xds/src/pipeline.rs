@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pilotage_compile::{Compiled, Group, Settings, compile_endpoints};
 use pilotage_protocol::{Name, Revision};
-use pilotage_server::{Cache, Events};
+use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
 use pilotage_watcher::{Change, Positions, Problem, SourceName, Touched, World};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +44,7 @@ pub struct Inputs {
 pub struct Pipeline {
     settings: Arc<Settings>,
     cache: Cache<Group>,
+    streams: Streams<Group>,
     grouping: Grouping,
     positions: Positions,
     /// How long a group without clients is kept.
@@ -81,7 +82,7 @@ impl Pipeline {
     /// A pipeline that publishes into `cache` once all of `sources` are synced, and then says so on `ready`.
     pub fn new(
         settings: Settings,
-        cache: Cache<Group>,
+        (cache, streams): (Cache<Group>, Streams<Group>),
         grouping: Grouping,
         linger: Duration,
         sources: impl IntoIterator<Item = SourceName>,
@@ -90,6 +91,7 @@ impl Pipeline {
         Self {
             settings: Arc::new(settings),
             cache,
+            streams,
             grouping,
             positions: Positions::default(),
             linger,
@@ -150,7 +152,9 @@ impl Pipeline {
             return;
         }
         if is_first || !touched.config.is_empty() {
-            self.grouping.update(&self.world);
+            if self.grouping.update(&self.world) {
+                self.streams.regroup();
+            }
             self.stale.extend(self.groups.keys().cloned());
             self.debounce.note(Instant::now());
         }

@@ -8,6 +8,9 @@ use crate::manifest::{self, Document, Format, Outcome};
 use crate::position::Anchor;
 use crate::{Code, Kind, Object, ObjectKey, Problem};
 
+/// Of so many problems of one document each is told; nobody reads more at once.
+const MAX_PROBLEMS: usize = 100;
+
 /// A file as it was last read.
 #[derive(Clone, Debug)]
 pub(super) struct File {
@@ -24,6 +27,13 @@ pub(super) struct File {
 pub(super) struct Held {
     pub(super) object: Object,
     pub(super) anchor: Anchor,
+}
+
+impl Held {
+    /// Whether this is the same object at the same place, not merely an equal one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.object.is_same(&other.object) && self.anchor.is_same(&other.anchor)
+    }
 }
 
 impl File {
@@ -71,14 +81,7 @@ impl File {
         let mut rejected = Vec::new();
         let mut unidentified = false;
         for document in &documents {
-            for problem in &document.reading.problems {
-                let mut problem = problem.clone();
-                if let Some(position) = &mut problem.position {
-                    position.file.clone_from(name);
-                    position.line += document.first_line - 1;
-                }
-                problems.push(problem);
-            }
+            problems.extend(placed(document, name));
             for item in &document.reading.items {
                 let anchor = || Anchor {
                     file: name.clone(),
@@ -116,6 +119,28 @@ impl File {
         held.extend(kept);
         Self { stamp: Some(stamp), documents, held, problems }
     }
+}
+
+/// The problems of a document at their places in its file.
+fn placed(document: &Document, name: &Arc<str>) -> impl Iterator<Item = Problem> {
+    let found = &document.reading.problems;
+    let place = |problem: &Problem| {
+        let mut problem = problem.clone();
+        if let Some(position) = &mut problem.position {
+            position.file.clone_from(name);
+            position.line += document.first_line - 1;
+        }
+        problem
+    };
+    let more = found.get(MAX_PROBLEMS).map(|first| Problem {
+        message: format!(
+            "{} more like this are not listed, of which this is the first: {}",
+            found.len() - MAX_PROBLEMS,
+            first.message
+        ),
+        ..place(first)
+    });
+    found.iter().take(MAX_PROBLEMS).map(place).chain(more)
 }
 
 /// Whether a key is this object's; an Endpoints object has several slices.

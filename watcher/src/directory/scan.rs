@@ -38,10 +38,22 @@ pub(super) struct Scan {
     pub(super) files: BTreeMap<PathBuf, Stamp>,
     /// Folders outside of this one, into which links lead.
     pub(super) targets: BTreeSet<PathBuf>,
+    /// What links lead to within, by path.
+    pub(super) linked: BTreeSet<PathBuf>,
     /// Entries that could not be read, by path within the folder: files, or folders with all that is in them.
     pub(super) unreadable: Vec<PathBuf>,
     /// What to tell of them.
     pub(super) problems: Vec<Problem>,
+}
+
+impl Scan {
+    fn link(&mut self, real_root: &Path, target: &Path) {
+        if let Ok(within) = target.strip_prefix(real_root) {
+            self.linked.insert(within.to_owned());
+        } else if let Some(parent) = target.parent() {
+            self.targets.insert(parent.to_owned());
+        }
+    }
 }
 
 /// Walks a folder; hidden entries, those whose name begins with a dot, are left out.
@@ -65,6 +77,9 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
                 if !gone || path.is_symlink() && Format::of(&path).is_some() {
                     scan.problems.push(unreadable(&path, &error));
                     scan.unreadable.push(within.to_owned());
+                    if let (Ok(target), Some(parent)) = (path.read_link(), real_root.join(within).parent()) {
+                        scan.link(&real_root, &parent.join(target));
+                    }
                 }
                 continue;
             }
@@ -80,9 +95,8 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
         }
         if entry.path_is_symlink()
             && let Ok(target) = entry.path().canonicalize()
-            && let Some(parent) = target.parent().filter(|parent| !parent.starts_with(&real_root))
         {
-            scan.targets.insert(parent.to_owned());
+            scan.link(&real_root, &target);
         }
         scan.files.insert(path.to_owned(), stamp);
     }

@@ -25,6 +25,8 @@ pub(super) struct Signal {
 enum About {
     /// A file with a manifest's ending, by its path within the folder.
     File(PathBuf),
+    /// Another entry, by its path within the folder, which may be a folder.
+    Entry(PathBuf),
     /// Anything below the folder.
     Tree,
     /// The folder itself: it was moved, deleted or put in place.
@@ -36,7 +38,15 @@ impl Signal {
     pub(super) fn file(&self) -> Option<&Path> {
         match &self.about {
             About::File(path) => Some(path),
-            About::Tree | About::Root => None,
+            About::Entry(_) | About::Tree | About::Root => None,
+        }
+    }
+
+    /// The entry that is no file with a manifest's ending, by its path within the folder.
+    pub(super) fn entry(&self) -> Option<&Path> {
+        match &self.about {
+            About::Entry(path) => Some(path),
+            About::File(_) | About::Tree | About::Root => None,
         }
     }
 
@@ -185,7 +195,8 @@ fn about(path: &Path, root: &Path) -> Option<About> {
         // `..data`, by which a mounted volume changes all of its files at once; the rest is of no concern.
         return last.as_os_str().as_encoded_bytes().starts_with(b"..").then_some(About::Tree);
     }
-    if Format::of(path).is_some() { Some(About::File(within.to_owned())) } else { Some(About::Tree) }
+    let within = within.to_owned();
+    Some(if Format::of(path).is_some() { About::File(within) } else { About::Entry(within) })
 }
 
 #[cfg(test)]
@@ -226,7 +237,7 @@ mod tests {
         assert_eq!(found(moved, "/m/.git/x.yaml"), []);
         assert_eq!(found(moved, "/m/..2026_1/x.yaml"), []);
         assert_eq!(found(moved, "/m/..data"), [About::Tree]);
-        assert_eq!(found(moved, "/m/folder"), [About::Tree]);
+        assert_eq!(found(moved, "/m/folder"), [About::Entry("folder".into())]);
         assert_eq!(found(moved, "/elsewhere/x.yaml"), [About::Tree]);
         assert_eq!(found(moved, "/elsewhere/notes.txt"), []);
     }

@@ -169,9 +169,7 @@ impl Reading {
 
     fn typed(&mut self, node: &Node, form: Form, api_version: &str) -> Outcome {
         let Some(name) = name_of(node) else {
-            let mark = locate(node, "metadata");
-            let problem =
-                Problem::new(Code::NotAnObject, "the object has no name").hint("write `metadata.name`");
+            let (mark, problem) = no_name(node);
             self.problem(mark, problem);
             return Outcome::Unidentified;
         };
@@ -310,6 +308,15 @@ fn key(form: Form, namespace: Option<&str>, name: &str) -> ObjectKey {
         Form::ServiceEntry => Kind::ServiceEntry,
     };
     ObjectKey::new(kind, namespace, name)
+}
+
+fn no_name(node: &Node) -> (Mark, Problem) {
+    let written = node.get("metadata").and_then(|metadata| metadata.get("name"));
+    let (message, hint) = match written.filter(|name| name.value != Value::Null) {
+        Some(name) => (format!("the name must be a string; this is {}", name.value), "put it in quotes"),
+        None => ("the object has no name".to_owned(), "write `metadata.name`"),
+    };
+    (locate(node, "metadata.name"), Problem::new(Code::NotAnObject, message).hint(hint))
 }
 
 fn not_an_object(node: &Node, kind: Option<&str>) -> (Mark, Problem) {

@@ -55,6 +55,7 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// The Pod, from `targetRef`.
     pub pod: Option<Arc<str>>,
-    /// Labels written on the slice itself, for a folder that holds no Pods; they stand in for the Pod's.
+    /// Labels written on the slice itself, for a folder that holds no Pods; they stand in for the Pod's. They come from
+    /// the annotation `pilotage.dev/endpoint-labels: "version=v1,track=stable"` and hold for all endpoints of the slice.
     pub labels: Option<Arc<Labels>>,
 }

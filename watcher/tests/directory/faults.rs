@@ -1,10 +1,12 @@
 //! Files that are broken, half written, emptied or in conflict: what was good stays.
 
 use std::fs;
+use std::time::Duration;
 
+use pilotage_watcher::directory::Options;
 use pilotage_watcher::{Kind, ObjectKey};
 
-use crate::harness::{Live, service};
+use crate::harness::{Live, PATIENCE, service};
 
 #[tokio::test]
 async fn a_broken_file_keeps_its_objects_and_hurts_no_other() {
@@ -128,7 +130,14 @@ async fn a_link_to_a_file_elsewhere_is_followed() {
 
 #[tokio::test]
 async fn an_editor_that_moves_the_old_file_away_first_deletes_nothing() {
-    let mut live = Live::open(|root| fs::write(root.join("a.yaml"), service("a", 80)).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), service("a", 80)).unwrap();
+    // However slow this test's own thread is.
+    let options = Options { absence: PATIENCE, ..Options::new(folder.path()) };
+    let mut live = Live::with(folder, options).await;
+    fs::rename(live.root.join("a.yaml"), live.root.join("a.yaml~")).unwrap();
+    live.says_nothing_for(Duration::from_millis(100)).await;
+    fs::rename(live.root.join("a.yaml~"), live.root.join("a.yaml")).unwrap();
     for port in 81..90 {
         fs::rename(live.root.join("a.yaml"), live.root.join("a.yaml~")).unwrap();
         live.write("a.yaml", &service("a", port));

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// Far longer than anything takes, so that only a fault meets it.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Live {
     pub(crate) root: PathBuf,
@@ -39,7 +39,12 @@ impl Live {
     }
 
     pub(crate) async fn follow(folder: tempfile::TempDir, root: PathBuf) -> Self {
-        let source = DirectorySource::open(Options::new(&root)).unwrap();
+        Self::with(folder, Options::new(root)).await
+    }
+
+    pub(crate) async fn with(folder: tempfile::TempDir, options: Options) -> Self {
+        let root = options.path.clone();
+        let source = DirectorySource::open(options).unwrap();
         let positions = source.positions();
         let (sender, receiver) = mpsc::channel(16);
         let (shutdown, done) = oneshot::channel::<()>();
@@ -70,6 +75,13 @@ impl Live {
                 panic!("{what} did not come about; there are {:?} and {:#?}", self.names(), self.problems);
             };
             self.take(batch);
+        }
+    }
+
+    /// Asserts that nothing is told for a while.
+    pub(crate) async fn says_nothing_for(&mut self, time: Duration) {
+        if let Ok(batch) = timeout(time, self.receiver.recv()).await {
+            panic!("nothing was to be told, and then came {batch:?}");
         }
     }
 

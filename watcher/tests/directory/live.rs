@@ -125,12 +125,21 @@ async fn ends_when_it_is_told_to() {
 fn a_folder_that_is_not_there_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
-    let message = DirectorySource::open(Options::new(&missing)).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        format!("cannot read the folder {}: No such file or directory (os error 2)", missing.display())
-    );
+    let error = DirectorySource::open(Options::new(&missing)).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read the folder {}", missing.display()));
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "No such file or directory (os error 2)");
     assert!(read_directory(&missing).is_err());
     fs::write(&missing, "").unwrap();
     assert!(read_directory(&missing).is_err(), "a file is no folder");
+}
+
+#[tokio::test]
+async fn says_when_the_folder_is_empty_and_when_it_no_longer_is() {
+    let mut live = Live::open(|root| fs::write(root.join("a.yaml"), "# nothing yet\n").unwrap()).await;
+    assert_eq!(live.codes(), ["empty-folder"]);
+    live.write("a.yaml", &service("a", 80));
+    live.until("an object", |live| live.names() == ["a"] && live.codes().is_empty()).await;
+    live.write("a.yaml", "# nothing any more\n");
+    live.until("none", |live| live.names().is_empty() && live.codes() == ["empty-folder"]).await;
 }

@@ -166,3 +166,85 @@ fn as_text(value: &Json) -> Option<String> {
         Json::NullValue(_) | Json::StructValue(_) | Json::ListValue(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use pilotage_protos::envoy::Struct;
+
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value { kind: Some(Json::StringValue(text.to_owned())) }
+    }
+
+    fn node(id: &str, user_agent: &str, metadata: &[(&str, Value)]) -> Node {
+        let fields: HashMap<String, Value> =
+            metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        Node {
+            id: id.to_owned(),
+            user_agent_name: user_agent.to_owned(),
+            metadata: (!fields.is_empty()).then_some(Struct { fields }),
+            ..Node::default()
+        }
+    }
+
+    fn of(node: &Node) -> Group {
+        let keys =
+            LabelKeys { gateway: BTreeSet::from(["istio".into()]), client: BTreeSet::from(["tier".into()]) };
+        Group::of(node, &keys)
+    }
+
+    const PLAIN: ProxyKind = ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: false };
+
+    #[test]
+    fn metadata_says_who_a_node_is_before_anything_else_does() {
+        let group = of(&node(
+            "router~10.0.0.1~pod.ns~ns.svc.cluster.local",
+            "envoy",
+            &[
+                ("PILOTAGE_KIND", text("sidecar")),
+                ("NAMESPACE", text("shop")),
+                ("EGRESS_PORT", Value { kind: Some(Json::NumberValue(16001.0)) }),
+                ("TCP_EGRESS", text("true")),
+            ],
+        ));
+        assert_eq!(group.kind, ProxyKind::Sidecar { egress_port: 16001, tcp_egress: true });
+        assert_eq!(&*group.namespace, "shop");
+    }
+
+    #[test]
+    fn istio_ids_and_user_agents_are_understood() {
+        let group = of(&node("router~10.0.0.1~pod.edge~edge.svc.cluster.local", "envoy", &[]));
+        assert_eq!((group.kind, &*group.namespace), (ProxyKind::Gateway, "edge"));
+        let group = of(&node("sidecar~10.0.0.1~pod.apps~apps.svc.cluster.local", "envoy", &[]));
+        assert_eq!((group.kind, &*group.namespace), (PLAIN, "apps"));
+        assert_eq!(of(&node("n", "gRPC Go", &[])).kind, ProxyKind::Grpc);
+        assert_eq!(of(&node("n", "envoy", &[("GENERATOR", text("grpc"))])).kind, ProxyKind::Grpc);
+        let group = of(&node("", "", &[]));
+        assert_eq!((group.kind, &*group.namespace), (PLAIN, "default"));
+    }
+
+    #[test]
+    fn nonsense_falls_back_to_the_defaults() {
+        let group = of(&node(
+            "~~~",
+            "envoy",
+            &[("PILOTAGE_KIND", text("?")), ("EGRESS_PORT", text("70000")), ("NAMESPACE", text(""))],
+        ));
+        assert_eq!((group.kind, &*group.namespace), (PLAIN, "default"));
+        assert_eq!(of(&node("n", "", &[("EGRESS_PORT", text("0"))])).kind, PLAIN);
+    }
+
+    #[test]
+    fn labels_are_kept_only_where_something_looks_at_them() {
+        let fields = [("istio", "ingress"), ("tier", "gold"), ("pod-template-hash", "7d4f")]
+            .map(|(key, value)| (key.to_owned(), text(value)));
+        let labels = Value { kind: Some(Json::StructValue(Struct { fields: fields.into() })) };
+        let sidecar = of(&node("n", "", &[("LABELS", labels.clone())]));
+        assert_eq!(sidecar.to_string(), "sidecar/default,tier=gold");
+        let gateway = of(&node("n", "", &[("LABELS", labels), ("PILOTAGE_KIND", text("gateway"))]));
+        assert_eq!(gateway.to_string(), "gateway/default,istio=ingress,tier=gold");
+    }
+}

@@ -14,7 +14,7 @@ use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 
 pub(crate) use service_entry::endpoint_port;
 
-pub(crate) use name::{expand, is_visible, nearest, wildcard_covers};
+pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
 
 use crate::Settings;
 use crate::ir::DnsEndpoint;
@@ -176,8 +176,15 @@ fn of_service(service: &WithMeta<Service>, settings: &Settings, report: &mut Rep
     }
     let (members, addresses) = match &service.spec.address {
         ServiceAddress::ExternalName(target) => {
-            let endpoint = |port| DnsEndpoint { name: target.clone(), port, weight: 1 };
-            let names = ports.iter().map(|port| (port.number, vec![endpoint(port.number)])).collect();
+            let name = target.trim_end_matches('.');
+            if !is_resolvable(name) {
+                let message = format!("{target:?} is not a DNS name: the Service has no endpoints");
+                let place = Place::new(source.clone(), "spec.externalName");
+                report.add(place.problem(Code::InvalidEndpoint, message).hint("write a full DNS name"));
+            }
+            let endpoint = |port| DnsEndpoint { name: name.into(), port, weight: 1 };
+            let names = |port| is_resolvable(name).then(|| endpoint(port)).into_iter().collect();
+            let names = ports.iter().map(|port| (port.number, names(port.number))).collect();
             (Members::Dns(names), Vec::new())
         }
         ServiceAddress::Headless => {

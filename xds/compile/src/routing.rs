@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use pilotage_watcher::resources::{VirtualService, WithMeta};
 use pilotage_watcher::{Code, Kind, ObjectKey, World};
 
-use crate::hosts::{Hosts, expand, is_visible, wildcard_covers};
+use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildcards};
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::{Group, Settings};
@@ -108,7 +108,7 @@ impl<'w> Routing<'w> {
     pub(crate) fn owner(&self, host: &str) -> Option<&Claim<'w>> {
         let exact = self.owners.get(host).copied();
         let index = exact.or_else(|| {
-            let covering = self.owners.iter().filter(|(wildcard, _)| wildcard_covers(wildcard, host));
+            let covering = wildcards(&self.owners).filter(|(wildcard, _)| wildcard_covers(wildcard, host));
             covering.max_by_key(|(wildcard, _)| wildcard.len()).map(|(_, index)| *index)
         });
         self.claims.get(index?)
@@ -184,17 +184,4 @@ pub(crate) fn gateway_name(written: &str, namespace: &str) -> String {
         Some((name, rest)) => format!("{}/{name}", rest.split('.').next().unwrap_or(namespace)),
         None => format!("{namespace}/{written}"),
     }
-}
-
-/// Whether a name can be a domain of a virtual host: a host name, perhaps with a wildcard for its first label.
-pub(crate) fn is_domain(name: &str) -> bool {
-    let rest = match name.strip_prefix("*.") {
-        Some(rest) => rest,
-        None if name == "*" => return true,
-        None => name,
-    };
-    let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    !rest.is_empty() && rest.len() <= 253 && rest.split('.').all(label)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use pilotage_watcher::resources::{DestinationRule, Subset, TrafficPolicy, WithMeta, WorkloadSelector};
 use pilotage_watcher::{Code, Kind, ObjectKey, World};
 
-use crate::hosts::{Host, Hosts, expand, is_visible, wildcard_covers};
+use crate::hosts::{Host, Hosts, expand, is_visible, wildcard_covers, wildcards};
 use crate::report::{Place, Report};
 use crate::{Group, Settings};
 
@@ -41,8 +41,9 @@ impl<'w> Rules<'w> {
             let host = expand(&rule.spec.host, &rule.meta.namespace, &settings.cluster_domain);
             let source =
                 ObjectKey::new(Kind::DestinationRule, rule.meta.namespace.clone(), rule.meta.name.clone());
-            let covers = |known: &Host| *known.name == *host || wildcard_covers(&host, &known.name);
-            if !hosts.exists(&host) && !hosts.iter().any(covers) {
+            let covers = |known: &Host| wildcard_covers(&host, &known.name);
+            let used = hosts.exists(&host) || (host.starts_with('*') && hosts.iter().any(covers));
+            if !used {
                 let unknown = hosts.unknown(&host, &Place::new(source.clone(), "spec.host"));
                 let mut unused = Place::new(source.clone(), "spec.host")
                     .problem(Code::UnusedRule, format!("no Service or ServiceEntry has the host {host}"));
@@ -92,10 +93,10 @@ impl<'w> Rules<'w> {
         {
             return rules.get(index);
         }
-        let mut wildcards: Vec<_> =
-            of_namespace.iter().filter(|(wildcard, _)| wildcard_covers(wildcard, &host.name)).collect();
-        wildcards.sort_by_key(|(wildcard, _)| std::cmp::Reverse(wildcard.len()));
-        wildcards.into_iter().find_map(|(_, rules)| rules.get(pick(rules)?))
+        let mut covering: Vec<_> =
+            wildcards(of_namespace).filter(|(wildcard, _)| wildcard_covers(wildcard, &host.name)).collect();
+        covering.sort_by_key(|(wildcard, _)| std::cmp::Reverse(wildcard.len()));
+        covering.into_iter().find_map(|(_, rules)| rules.get(pick(rules)?))
     }
 }
 

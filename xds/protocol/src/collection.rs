@@ -142,13 +142,14 @@ impl Collection {
         }
     }
 
-    /// The steps after `older`, or `None` where it is no ancestor or one that the log has forgotten.
+    /// The steps after `older`, latest first, or `None` where it is no ancestor or one that the log has forgotten.
     fn steps_since(&self, older: &Self) -> Option<impl Iterator<Item = &Arc<Step>>> {
         let head = older.log.back()?;
         let first = self.log.front()?.sequence;
         let position = usize::try_from(head.sequence.checked_sub(first)?).ok()?;
         let candidate = self.log.get(position)?;
-        Arc::ptr_eq(candidate, head).then(|| self.log.iter().skip(position + 1))
+        let steps = self.log.len() - position - 1;
+        Arc::ptr_eq(candidate, head).then(|| self.log.iter().rev().take(steps))
     }
 
     fn merged_with(&self, older: &Self) -> Vec<Name> {

@@ -8,8 +8,8 @@ use crate::{Name, Rejection, Resource, ResourceType, Revision, Version};
 pub enum Event {
     /// The client accepted a response.
     Acked(Answered),
-    /// The client rejected a response. It keeps what it had; the suspects are not sent to it again until they change
-    /// (R16).
+    /// The client rejected a response. It keeps what it had, and is not sent the suspects again until they change
+    /// (R16); a full list whose suspects it does not name, not until anything in the list changes.
     Nacked {
         /// The response.
         response: Answered,

@@ -24,6 +24,8 @@ pub enum Wildcard {
 pub struct Interest {
     wildcard: Wildcard,
     names: Arc<[Name]>,
+    /// The length of all names, which a limit is set on.
+    bytes: usize,
 }
 
 impl Interest {
@@ -32,7 +34,8 @@ impl Interest {
         let mut names: Vec<Name> = names.into_iter().filter(|name| is_plain(name)).collect();
         names.sort_unstable();
         names.dedup();
-        Self { wildcard, names: names.into() }
+        let bytes = names.iter().map(|name| name.len()).sum();
+        Self { wildcard, names: names.into(), bytes }
     }
 
     /// Whether a resource of this name belongs to the subscription.
@@ -48,6 +51,11 @@ impl Interest {
     /// The names asked for, sorted.
     pub fn named(&self) -> &[Name] {
         &self.names
+    }
+
+    /// The length of all names in bytes.
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How the wildcard stands.

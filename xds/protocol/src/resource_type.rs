@@ -74,6 +74,13 @@ impl ResourceType {
         matches!(self, Self::Cluster | Self::Listener)
     }
 
+    /// Whether a client whose resource refers to this type waits for it anew each time that resource changes, even
+    /// if it has it already (R58): endpoints of a cluster, secrets of a cluster or listener. Routes are not waited
+    /// for again (R59).
+    pub fn is_sent_again_after_parent(&self) -> bool {
+        matches!(self, Self::Endpoint | Self::Secret)
+    }
+
     /// Whether an empty first request subscribes to everything (R26–R28).
     pub fn has_legacy_wildcard(&self) -> bool {
         matches!(self, Self::Cluster | Self::Listener | Self::ScopedRoute)

@@ -88,7 +88,7 @@ impl Session {
         }
         if is_current {
             let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, rejection),
+                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
                 None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
                 None => None,
             };
@@ -164,15 +164,23 @@ impl Session {
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
+            let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
             if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
                 let context = apply::Context {
                     dialect: self.dialect,
                     revision: snapshot.revision(),
                     nonce: Nonce(self.last_nonce + 1),
                     answer_until: self.now + self.config.answer_wait,
+                    has_children,
                 };
-                let response = apply::apply(subscription, &resource_type, plan, &context);
+                let mut children = Vec::new();
+                let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
+                for child in children {
+                    if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
+                        subscription.send_again(&child.name);
+                    }
+                }
                 if response.is_some() {
                     self.last_nonce += 1;
                     return response;
@@ -188,7 +196,8 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When [`Session::handle_timeout`] should be called, if nothing else happens before.
+    /// When [`Session::handle_timeout`] should be called, if nothing else happens before; always later than the time
+    /// that the session has seen.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = self.subscriptions.values().flat_map(|subscription| {
             let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
@@ -199,7 +208,8 @@ impl Session {
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
-        deadlines.min()
+        // A time that has passed was acted upon when it did, or there was nothing to do.
+        deadlines.filter(|deadline| *deadline > self.now).min()
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
@@ -270,20 +280,17 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a subscription that has grown too large.
+    /// Refuses subscriptions that have grown too large.
     fn check_size(&self, resource_type: &ResourceType) -> Result<(), RequestError> {
-        let Some(subscription) = self.subscriptions.get(resource_type) else {
-            return Ok(());
-        };
         let limits = &self.config.limits;
-        let named = subscription.interest.named();
-        if named.len() > limits.names_per_type {
+        let interest = self.interest(resource_type);
+        if interest.is_some_and(|interest| interest.named().len() > limits.names_per_type) {
             let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
             return Err(RequestError::TooManyNames { resource_type, limit });
         }
-        if named.iter().map(|name| name.len()).sum::<usize>() > limits.name_bytes {
-            let (resource_type, limit) = (resource_type.clone(), limits.name_bytes);
-            return Err(RequestError::NamesTooLong { resource_type, limit });
+        let interests = self.subscriptions.values().map(|subscription| &subscription.interest);
+        if interests.map(Interest::name_bytes).sum::<usize>() > limits.name_bytes {
+            return Err(RequestError::NamesTooLong { limit: limits.name_bytes });
         }
         Ok(())
     }

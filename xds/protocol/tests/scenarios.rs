@@ -11,6 +11,7 @@
 //! silence                                   there is no further response
 //! ! acked Cluster 2                         an event since the last request
 //! tick 5s                                   time passes
+//! idle                                      no timer is running
 //! settled 2 / unsettled                     whether the client is known to have a revision
 //! reconnect                                 a new session; the client remembers versions
 //! ```

@@ -31,6 +31,9 @@ pub struct AdsConfig {
     /// The greatest request that is decoded, in bytes; 16 MiB. A client that subscribes to 100 000 names sends about
     /// 10 MiB.
     pub max_request_bytes: usize,
+    /// The greatest node that is accepted, in bytes; 1 MiB (H9). Envoy's own is about 100 KiB, most of it the list of
+    /// its extensions.
+    pub max_node_bytes: usize,
     /// What clients see as `control_plane.identifier` (R7); `pilotage`.
     pub identifier: String,
 }
@@ -40,6 +43,7 @@ impl Default for AdsConfig {
         Self {
             session: SessionConfig::default(),
             max_request_bytes: 16 << 20,
+            max_node_bytes: 1 << 20,
             identifier: "pilotage".to_owned(),
         }
     }
@@ -48,7 +52,7 @@ impl Default for AdsConfig {
 /// `envoy.service.discovery.v3.AggregatedDiscoveryService`: serves what is in a [`Cache`].
 ///
 /// A stream is refused with `INVALID_ARGUMENT` if its first request has no node with an id, if the id changes later,
-/// or if a request has no type URL. It ends with `UNAVAILABLE` when the server shuts down.
+/// or if a request has no type URL, and with `RESOURCE_EXHAUSTED` beyond a limit of [`AdsConfig`]. It ends with `UNAVAILABLE` when the server shuts down.
 pub struct Ads<K> {
     shared: Arc<Shared<K>>,
 }

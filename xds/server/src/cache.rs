@@ -39,7 +39,12 @@ impl<K: GroupKey> Cache<K> {
     /// Wakes the streams that asked for a type whose collection is another object than before, and no others: keep
     /// the `Arc` of a collection that did not change.
     pub fn publish(&self, group: &K, snapshot: Snapshot) {
-        if self.group(group).publish(snapshot) {
+        // The group stays locked, so that it cannot be evicted before the snapshot is in it.
+        let moved = match self.groups.get(group) {
+            Some(known) => known.publish(snapshot),
+            None => self.groups.entry(group.clone()).or_default().publish(snapshot),
+        };
+        if moved {
             self.progress.notify_waiters();
         }
     }
@@ -61,13 +66,6 @@ impl<K: GroupKey> Cache<K> {
         let entry = self.groups.entry(group.clone()).or_default();
         let is_first = entry.join(stream, listener);
         (entry.clone(), is_first)
-    }
-
-    fn group(&self, group: &K) -> Arc<Group> {
-        if let Some(known) = self.groups.get(group) {
-            return known.clone();
-        }
-        self.groups.entry(group.clone()).or_default().clone()
     }
 }
 

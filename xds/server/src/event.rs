@@ -30,7 +30,7 @@ pub enum Demand<K> {
     Opened {
         /// The group.
         group: K,
-        /// The node of that stream.
+        /// The node of that stream, without its list of extensions.
         node: Arc<Node>,
     },
     /// Names were asked for that the group's snapshot does not hold.
@@ -204,7 +204,8 @@ mod tests {
         let (queue, mut events) = Queue::new();
         queue.push(Event::Demand(Demand::Opened { group: "g", node: Arc::default() }));
         queue.push(names(&["a"]));
-        queue.push(names(&["b", "a"]));
+        queue.push(names(&["b"]));
+        queue.push(names(&["b"]));
         assert!(matches!(events.try_next(), Some(Event::Demand(Demand::Opened { group: "g", .. }))));
         let Some(Event::Demand(Demand::Names { names, .. })) = events.try_next() else {
             panic!("the names were lost");

@@ -5,7 +5,7 @@
 //! Either way round, one of them sees the other.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilotage_protocol::{ResourceType, Revision, Snapshot};
@@ -30,6 +30,8 @@ struct Members {
 #[derive(Default)]
 pub(crate) struct Listener {
     wake: Notify,
+    /// Whether the stream is to ask again which group it belongs to.
+    regroup: AtomicBool,
     types: AtomicU32,
     pub(crate) watermark: Watermark,
 }
@@ -63,6 +65,17 @@ impl Listener {
     /// Waits until a publication concerns this stream.
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Has the stream ask again which group it belongs to.
+    pub(crate) fn regroup(&self) {
+        self.regroup.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    /// Whether that was asked for, since this was looked at last.
+    pub(crate) fn take_regroup(&self) -> bool {
+        self.regroup.swap(false, Ordering::SeqCst)
     }
 
     /// Announces interest in a type; look for a newer snapshot afterwards.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use pilotage_protocol::{
-    ClientProfile, Event as SessionEvent, Name, RequestError, ResourceType, Response, Session,
+    ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType, Response, Session,
 };
 use pilotage_protos::discovery::Node;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tonic::{Status, Streaming};
@@ -79,6 +80,11 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
     })?;
+    let limit = shared.config.max_node_bytes;
+    if node.encoded_len() > limit {
+        let message = format!("the node of {} exceeds {limit} bytes", node.id);
+        return Err(Status::resource_exhausted(message));
+    }
     let mut conversation = Conversation::open(shared, (id, peer), M::DIALECT, node);
     conversation.hear(first)?;
     loop {
@@ -126,9 +132,11 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         shared: &'a Shared<K>,
         (id, peer): (StreamId, Option<SocketAddr>),
         dialect: pilotage_protocol::Dialect,
-        node: Node,
+        mut node: Node,
     ) -> Self {
         let group = (shared.assign)(&node);
+        // Every Envoy lists hundreds of extensions; kept for each stream they would be most of its memory.
+        node.extensions = Vec::new();
         let profile = ClientProfile::from_user_agent(&node.user_agent_name);
         let span = tracing::Span::current();
         span.record("node", node.id.as_str());
@@ -169,8 +177,41 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         self.may_have_responses = true;
     }
 
+    /// Asks again which group the client belongs to, and goes on there. Until that group has a snapshot, the client
+    /// keeps what it was told.
+    fn regroup(&mut self) {
+        let entry = self.registration.entry.clone();
+        let (former, group) = (entry.group(), (self.shared.assign)(&entry.node));
+        if group == former {
+            return;
+        }
+        info!(?former, now = ?group, "the client belongs to another group");
+        tracing::Span::current().record("group", field::debug(&group));
+        entry.set_group(group.clone());
+        if self.group.leave(entry.id) {
+            self.shared.queue.push(Event::Demand(Demand::Idle { group: former }));
+        }
+        // What was asked for by name comes first, so that the group's first snapshot holds it.
+        for resource_type in self.session.resource_types() {
+            let named = self.session.interest(resource_type).map(Interest::named).unwrap_or_default();
+            if !named.is_empty() {
+                let (group, resource_type) = (group.clone(), resource_type.clone());
+                let names = named.iter().cloned().collect();
+                self.shared.queue.push(Event::Demand(Demand::Names { group, resource_type, names }));
+            }
+        }
+        let (members, is_first) = self.shared.cache.join(&group, entry.id, entry.listener.clone());
+        (self.group, self.seen) = (members, 0);
+        if is_first {
+            self.shared.queue.push(Event::Demand(Demand::Opened { group, node: entry.node.clone() }));
+        }
+    }
+
     /// Takes in the newest snapshot and tells the owner and the registry what came of it.
     fn catch_up(&mut self) {
+        if self.registration.entry.listener.take_regroup() {
+            self.regroup();
+        }
         loop {
             if let Some(snapshot) = self.group.newer(&mut self.seen) {
                 self.session.handle_snapshot(Instant::now(), &snapshot);
@@ -224,7 +265,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                 (response, Answer::Nacked { rejection, suspects })
             }
             SessionEvent::Missing { resource_type, names } => {
-                let group = self.registration.entry.group.clone();
+                let group = self.registration.entry.group();
                 let names = names.into_iter().collect();
                 self.shared.queue.push(Event::Demand(Demand::Names { group, resource_type, names }));
                 return;
@@ -243,7 +284,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         self.shared.queue.push(Event::Outcome(Outcome {
             stream: entry.id,
             node: entry.node.id.as_str().into(),
-            group: entry.group.clone(),
+            group: entry.group(),
             resource_type: response.resource_type,
             version: response.version,
             revision: response.revision,
@@ -255,7 +296,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 impl<K: GroupKey> Drop for Conversation<'_, K> {
     fn drop(&mut self) {
         if self.group.leave(self.registration.entry.id) {
-            let group = self.registration.entry.group.clone();
+            let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));
         }
     }

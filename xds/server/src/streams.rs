@@ -42,7 +42,7 @@ pub struct StreamStatus<K> {
     pub id: StreamId,
     /// The client's group.
     pub group: K,
-    /// The node that the client sent first.
+    /// The node that the client sent first, without its list of extensions.
     pub node: Arc<Node>,
     /// SotW or delta.
     pub dialect: Dialect,
@@ -92,7 +92,7 @@ pub(crate) struct Registration<K: GroupKey> {
 
 pub(crate) struct Entry<K> {
     pub(crate) id: StreamId,
-    pub(crate) group: K,
+    group: Mutex<K>,
     pub(crate) node: Arc<Node>,
     pub(crate) listener: Arc<Listener>,
     dialect: Dialect,
@@ -133,7 +133,8 @@ impl<K: GroupKey> Streams<K> {
 
     /// Waits until every open stream has this revision in full.
     ///
-    /// A stream that opens meanwhile is waited for as well, and one that closes is not.
+    /// A stream that opens meanwhile is waited for as well, and one that closes is not; without any stream this returns
+    /// at once.
     pub async fn reached(&self, revision: Revision) {
         loop {
             let mut progress = pin!(self.progress.notified());
@@ -145,6 +146,12 @@ impl<K: GroupKey> Streams<K> {
             }
             progress.await;
         }
+    }
+
+    /// Has every stream ask again which group its node belongs to: what the function from node to group looks at has
+    /// changed. A stream whose group is another one now goes on there, without a reconnect.
+    pub fn regroup(&self) {
+        self.entries.iter().for_each(|entry| entry.listener.regroup());
     }
 
     pub(crate) fn next_id(&self) -> StreamId {
@@ -159,8 +166,16 @@ impl<K: GroupKey> Streams<K> {
     ) -> Registration<K> {
         let listener = Arc::new(Listener::default());
         let since = SystemTime::now();
-        let entry =
-            Arc::new(Entry { id, group, node, listener, dialect, peer, since, types: Mutex::default() });
+        let entry = Arc::new(Entry {
+            id,
+            group: Mutex::new(group),
+            node,
+            listener,
+            dialect,
+            peer,
+            since,
+            types: Mutex::default(),
+        });
         self.entries.insert(id, entry.clone());
         Registration { entry, streams: self.clone() }
     }
@@ -183,10 +198,19 @@ impl<K> Entry<K> {
 }
 
 impl<K: GroupKey> Entry<K> {
+    /// The group that the stream belongs to at the moment.
+    pub(crate) fn group(&self) -> K {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_group(&self, group: K) {
+        *self.group.lock().unwrap_or_else(PoisonError::into_inner) = group;
+    }
+
     fn status(&self) -> StreamStatus<K> {
         StreamStatus {
             id: self.id,
-            group: self.group.clone(),
+            group: self.group(),
             node: self.node.clone(),
             dialect: self.dialect,
             peer: self.peer,

@@ -119,8 +119,9 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let (batches, sources) = mpsc::channel(BATCHES_AHEAD);
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
+    let out = (cache, ads.streams().clone());
     let pipeline =
-        Pipeline::new(settings.translation.clone(), cache, grouping, linger, [source.name()], is_ready);
+        Pipeline::new(settings.translation.clone(), out, grouping, linger, [source.name()], is_ready);
     let initial = source.take_initial();
     let inputs = Inputs { sources, clients, positions: source.positions() };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));

@@ -53,7 +53,7 @@ struct Show {
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
     /// Calls of each measurement; the expected bounds are computed from it
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "N", default_value_t = 600, value_parser = clap::value_parser!(u64).range(100..))]
     calls: u64,
     /// Leave everything running at the end, and say what can be tried, until Ctrl-C
     #[arg(long)]

@@ -52,7 +52,7 @@ impl Pipeline {
                 if resource_type != ResourceType::Listener {
                     return;
                 }
-                let Some(member) = self.groups.get_mut(&group) else { return };
+                let member = self.groups.entry(group.clone()).or_default();
                 let before = member.demanded.len();
                 let room = LONGEST_WISH_LIST.saturating_sub(before);
                 let new: Vec<_> = names.into_iter().filter(|name| !member.demanded.contains(name)).collect();

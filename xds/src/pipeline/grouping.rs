@@ -16,9 +16,12 @@ impl Grouping {
         Group::of(node, &self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Looks at the labels that this world looks at.
-    pub(super) fn update(&self, world: &World) {
+    /// Looks at the labels that this world looks at, and says whether they are others than before.
+    pub(super) fn update(&self, world: &World) -> bool {
         let keys = LabelKeys::of(world);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let has_changed = *known != keys;
+        *known = keys;
+        has_changed
     }
 }

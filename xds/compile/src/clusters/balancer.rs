@@ -86,7 +86,7 @@ fn unserved(written: &LoadBalancer, place: &Place, report: &mut Report) {
 fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
     if let Some(maglev) = &hash.maglev {
         let size = maglev.table_size.unwrap_or(65_537);
-        if is_prime(size) && size <= MAX_TABLE {
+        if size <= MAX_TABLE && is_prime(size) {
             return Balancer::Maglev { table_size: size };
         }
         let message = format!("{size} is not a prime up to {MAX_TABLE}; 65537 is used");
@@ -143,4 +143,29 @@ fn is_prime(number: u64) -> bool {
         && (2..)
             .take_while(|divisor| divisor * divisor <= number)
             .all(|divisor| !number.is_multiple_of(divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use pilotage_watcher::resources::Maglev;
+    use pilotage_watcher::{Kind, ObjectKey};
+
+    use super::*;
+
+    #[test]
+    fn a_table_size_is_a_prime_that_proxies_accept_and_costs_no_time_to_refuse() {
+        let balancer = |size| {
+            let hash = ConsistentHash {
+                maglev: Some(Maglev { table_size: Some(size) }),
+                ..ConsistentHash::default()
+            };
+            let place = Place::new(ObjectKey::new(Kind::DestinationRule, "x", "a"), "spec");
+            ring(&hash, &place, &mut Report::default())
+        };
+        assert_eq!(balancer(1009), Balancer::Maglev { table_size: 1009 });
+        assert_eq!(balancer(1008), Balancer::Maglev { table_size: 65_537 });
+        assert_eq!(balancer(1), Balancer::Maglev { table_size: 65_537 });
+        // The largest prime below 2^64: looking for its divisors would take minutes.
+        assert_eq!(balancer(18_446_744_073_709_551_557), Balancer::Maglev { table_size: 65_537 });
+    }
 }

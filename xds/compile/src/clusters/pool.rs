@@ -32,6 +32,9 @@ pub(super) fn pool(policy: &Policy<'_>, protocol: Protocol, report: &mut Report)
     if let Some((written, place)) = &policy.connection_pool {
         if let Some(tcp) = &written.tcp {
             of_tcp(&mut pool, tcp, &place.field("tcp"), report);
+            if protocol.is_opaque() {
+                opaque_durations(tcp, &place.field("tcp"), report);
+            }
         }
         if let Some(http) = &written.http {
             of_http(&mut pool, http, protocol, &place.field("http"), report);
@@ -68,6 +71,23 @@ fn of_tcp(pool: &mut Pool, tcp: &TcpPool, place: &Place, report: &mut Report) {
         time: positive(keepalive.time, &place.field("tcpKeepalive.time"), report),
         interval: positive(keepalive.interval, &place.field("tcpKeepalive.interval"), report),
     });
+}
+
+/// Of opaque connections it is the listener that would count time.
+fn opaque_durations(tcp: &TcpPool, place: &Place, report: &mut Report) {
+    let fields = [
+        (
+            "idleTimeout",
+            tcp.idle_timeout.is_some(),
+            "opaque connections are closed after an hour without traffic",
+        ),
+        ("maxConnectionDuration", tcp.max_connection_duration.is_some(), "opaque connections may live on"),
+    ];
+    for (field, present, consequence) in fields {
+        if present {
+            report.add(place.field(field).not_supported(consequence));
+        }
+    }
 }
 
 fn of_http(pool: &mut Pool, http: &HttpPool, protocol: Protocol, place: &Place, report: &mut Report) {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pilotage_watcher::{Code, ObjectKey};
 
 use super::Bound;
-use crate::hosts::wildcard_covers;
+use crate::hosts::{is_domain, wildcard_covers};
 use crate::ir::{Rule, VirtualHost};
 use crate::report::{Place, Report};
-use crate::routing::{Claim, MESH, Routing, Scope, Via, is_domain, rules};
+use crate::routing::{Claim, MESH, Routing, Scope, Via, rules};
 
 /// A host of a port, as it is put together.
 #[derive(Default)]

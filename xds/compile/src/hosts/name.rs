@@ -1,5 +1,8 @@
 //! Host names: short forms, wildcards, who may see what, and the nearest name to a mistaken one.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 /// The full name of a host as written in a namespace: one without a dot is a Service of that namespace.
 pub(crate) fn expand(host: &str, namespace: &str, cluster_domain: &str) -> String {
     let host = host.to_ascii_lowercase();
@@ -26,6 +29,31 @@ pub(crate) fn wildcard_covers(wildcard: &str, name: &str) -> bool {
         let name = name.strip_prefix('*').unwrap_or(name);
         name.len() >= suffix.len() && name.ends_with(suffix)
     })
+}
+
+/// The wildcards among names, which stand next to one another: a lookup need not pass all others.
+pub(crate) fn wildcards<T>(names: &BTreeMap<String, T>) -> impl Iterator<Item = (&String, &T)> {
+    names
+        .range::<str, _>((Bound::Included("*"), Bound::Unbounded))
+        .take_while(|(name, _)| name.starts_with('*'))
+}
+
+/// Whether a name can be a domain of a virtual host: a host name, perhaps with a wildcard for its first label.
+pub(crate) fn is_domain(name: &str) -> bool {
+    let rest = match name.strip_prefix("*.") {
+        Some(rest) => rest,
+        None if name == "*" => return true,
+        None => name,
+    };
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    !rest.is_empty() && rest.len() <= 253 && rest.split('.').all(label)
+}
+
+/// Whether a resolver can be asked for a name: a host name without a wildcard, or an address.
+pub(crate) fn is_resolvable(name: &str) -> bool {
+    (is_domain(name) && !name.starts_with('*')) || name.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// The name that a mistaken one most likely means, if any is near.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
 use pilotage_watcher::{Code, Kind, ObjectKey};
 
-use super::{Host, Members, Port, authority, port_problem};
+use super::{Host, Members, Port, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Note, Protocol};
@@ -30,28 +30,27 @@ pub(super) fn hosts(
         report.add(spec.field("subjectAltNames").not_supported("certificates are not checked for them"));
     }
     let resolution = entry.spec.resolution.as_deref().unwrap_or("NONE");
-    let members =
-        match resolution {
-            "STATIC" => {
-                check_addresses(&entry.spec.endpoints, &spec, report);
-                Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
-            }
-            "DNS" => Members::Dns(BTreeMap::new()),
-            other => {
-                report.add(spec.field("resolution").problem(
-                Code::NotSupported,
-                format!("resolution {other} is not supported yet: the hosts of this entry are not served"),
-            ).hint("use STATIC with endpoints, or DNS"));
-                return Vec::new();
-            }
-        };
+    let members = match resolution {
+        "STATIC" => {
+            Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
+        }
+        "DNS" => Members::Dns(BTreeMap::new()),
+        other => {
+            let message =
+                format!("resolution {other} is not supported yet: the hosts of this entry are not served");
+            let problem = spec.field("resolution").problem(Code::NotSupported, message);
+            report.add(problem.hint("use STATIC with endpoints, or DNS"));
+            return Vec::new();
+        }
+    };
+    check_addresses(&entry.spec.endpoints, resolution, &spec, report);
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
     let mut hosts = Vec::new();
     for (index, name) in entry.spec.hosts.iter().enumerate() {
         let name = name.to_ascii_lowercase();
         let place = spec.field("hosts").index(index);
-        if name.is_empty() || name == "*" || (name.contains('*') && resolution == "DNS") {
+        if !is_domain(&name) || name == "*" || (name.contains('*') && resolution == "DNS") {
             report.add(
                 place
                     .problem(
@@ -136,7 +135,7 @@ fn dns_members(
         let mut endpoints: Vec<DnsEndpoint> = entries
             .iter()
             .filter_map(|entry| {
-                let name = entry.address.as_deref().filter(|name| !name.is_empty() && !name.contains('/'))?;
+                let name = entry.address.as_deref().filter(|name| is_resolvable(name))?;
                 Some(DnsEndpoint {
                     name: name.into(),
                     port: endpoint_port(entry, port, targets),
@@ -151,24 +150,28 @@ fn dns_members(
     ports.iter().map(|port| (port.number, of_port(port))).collect()
 }
 
-fn check_addresses(entries: &[WorkloadEntry], spec: &Place, report: &mut Report) {
+/// Endpoints that cannot be used, which are left out.
+fn check_addresses(entries: &[WorkloadEntry], resolution: &str, spec: &Place, report: &mut Report) {
     for (index, entry) in entries.iter().enumerate() {
         let place = spec.field("endpoints").index(index).field("address");
-        match entry.address.as_deref() {
-            Some(address) if address.parse::<IpAddr>().is_ok() => {}
+        let problem = match entry.address.as_deref() {
+            Some(address) if address.parse::<IpAddr>().is_ok() => continue,
+            Some(address) if resolution == "DNS" && is_resolvable(address) => continue,
             Some(address) if address.starts_with("unix://") => {
-                report.add(place.not_supported("the endpoint is left out"));
+                place.not_supported("the endpoint is left out")
             }
-            Some(address) => report.add(
-                place
-                    .problem(
-                        Code::InvalidEndpoint,
-                        format!("{address:?} is not an IP address; the endpoint is left out"),
-                    )
-                    .hint("resolution STATIC takes addresses; use DNS for names"),
+            Some(address) if is_resolvable(address) => place
+                .problem(
+                    Code::InvalidEndpoint,
+                    format!("{address:?} is not an IP address; the endpoint is left out"),
+                )
+                .hint("resolution STATIC takes addresses; use DNS for names"),
+            Some(address) => place.problem(
+                Code::InvalidEndpoint,
+                format!("{address:?} is neither an IP address nor a DNS name; the endpoint is left out"),
             ),
-            None => report
-                .add(place.problem(Code::InvalidEndpoint, "the endpoint has no address and is left out")),
-        }
+            None => place.problem(Code::InvalidEndpoint, "the endpoint has no address and is left out"),
+        };
+        report.add(problem);
     }
 }

@@ -260,7 +260,10 @@ impl Dice {
         Service {
             address: match self.below(4) {
                 0 => ServiceAddress::Headless,
-                1 => ServiceAddress::ExternalName(self.text().into()),
+                1 => {
+                    let name = if self.one_in(2) { self.host() } else { self.text() };
+                    ServiceAddress::ExternalName(name.into())
+                }
                 _ => ServiceAddress::ClusterIp(
                     self.some(2, |dice| dice.pick(&["10.0.0.1", "::1"]).parse().unwrap()),
                 ),

@@ -2,7 +2,7 @@
 
 use super::sent::Phase;
 use super::subscription::{Exception, Held, Subscription};
-use crate::{Event, Rejection, Resource, ResourceType};
+use crate::{Dialect, Event, Rejection, Resource, ResourceType};
 
 /// Hears an acceptance of the latest response; the nonce decides, whatever version the client quotes (H14).
 pub(super) fn accept(subscription: &mut Subscription, resource_type: &ResourceType) -> Option<Event> {
@@ -20,6 +20,7 @@ pub(super) fn accept(subscription: &mut Subscription, resource_type: &ResourceTy
 pub(super) fn reject(
     subscription: &mut Subscription,
     resource_type: &ResourceType,
+    dialect: Dialect,
     rejection: Rejection,
 ) -> Option<Event> {
     let sent = subscription.sent.as_mut()?;
@@ -28,32 +29,38 @@ pub(super) fn reject(
     }
     sent.phase = Phase::Nacked;
     let sent = subscription.sent.as_ref()?;
-    let suspects = suspects(subscription, &rejection.message);
+    let new = new_resources(subscription);
+    let named: Vec<Resource> =
+        new.iter().filter(|resource| mentions(&rejection.message, resource.name())).cloned().collect();
+    // Where the client names none, any of them may be to blame.
+    let is_list = dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let is_told_apart = !named.is_empty();
+    let suspects = if is_told_apart { named } else { new };
     let (nonce, response) = (sent.nonce, sent.answered(resource_type.clone()));
-    let parked: Vec<(Resource, Held)> =
-        suspects.iter().map(|suspect| (suspect.clone(), sent.before(suspect.name()))).collect();
-    for (suspect, held) in parked {
-        if subscription.interest.covers(suspect.name()) {
-            let rejected = Some((nonce, suspect.version()));
-            subscription
-                .set_exception(suspect.name().clone(), Exception { held, rejected, ..Exception::default() });
+    // A full list from which all suspects are missing would delete those that the client has taken after all, so that
+    // a list is only kept back as a whole: it is sent again once anything in it changes.
+    if is_told_apart || !is_list {
+        let parked: Vec<(Resource, Held)> =
+            suspects.iter().map(|suspect| (suspect.clone(), sent.before(suspect.name()))).collect();
+        for (suspect, held) in parked {
+            if subscription.interest.covers(suspect.name()) {
+                let rejected = Some((nonce, suspect.version()));
+                let exception = Exception { held, rejected, ..Exception::default() };
+                subscription.set_exception(suspect.name().clone(), exception);
+            }
         }
     }
     Some(Event::Nacked { response, rejection, suspects })
 }
 
-/// The new resources of the rejected response that the message names; all new ones if it names none, because
-/// then any of them may be to blame.
-fn suspects(subscription: &Subscription, message: &str) -> Vec<Resource> {
+/// The resources of the latest response that the client did not have before it.
+fn new_resources(subscription: &Subscription) -> Vec<Resource> {
     let Some((sent, contents)) = subscription.sent.as_ref().and_then(|sent| Some((sent, sent.contents()?)))
     else {
         return Vec::new();
     };
     let is_new = |resource: &&Resource| sent.before(resource.name()).resource() != Some(resource);
-    let new: Vec<Resource> = contents.iter().filter(is_new).cloned().collect();
-    let named: Vec<Resource> =
-        new.iter().filter(|resource| mentions(message, resource.name())).cloned().collect();
-    if named.is_empty() { new } else { named }
+    contents.iter().filter(is_new).cloned().collect()
 }
 
 /// Takes a rejection back: the client has accepted the response after all (H16).

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::plan::{Judged, Plan, Verdict};
+use super::plan::{Judged, Judgement, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
 use crate::response::{Contents, Nonce};
-use crate::{Dialect, Name, Resource, ResourceType, Response, Revision};
+use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
 /// What a response needs beside the plan.
 pub(super) struct Context {
@@ -15,45 +15,66 @@ pub(super) struct Context {
     pub(super) revision: Revision,
     pub(super) nonce: Nonce,
     pub(super) answer_until: Instant,
+    /// Whether the client has subscribed to a type that may have to follow.
+    pub(super) has_children: bool,
 }
 
-/// Brings the subscription to the plan's target, and returns the response if there is anything to say.
+/// Brings the subscription to the plan's target, and returns the response if there is anything to say. What has to
+/// follow the response is added to `children`.
 pub(super) fn apply(
     subscription: &mut Subscription,
     resource_type: &ResourceType,
     plan: Plan,
     context: &Context,
+    children: &mut Vec<Reference>,
 ) -> Option<Response> {
-    let Plan { target, judged, is_claimed } = plan;
+    let Plan { target, judgement } = plan;
     subscription.claim = Claim::Nothing;
-    if is_claimed {
-        subscription.told = target.version().0;
-        subscription.base = Some(target);
-        subscription.answer_due = false;
-        return None;
-    }
-
     let former = (subscription.base.clone(), subscription.interest.clone());
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
     let mut before_response = Vec::new();
     let mut waits = false;
+    let is_whole = matches!(judgement, Judgement::Whole) && !target.is_empty();
+    let judged = match judgement {
+        Judgement::Each(judged) => judged,
+        Judgement::Claimed | Judgement::Whole => {
+            subscription.told = target.version().0;
+            subscription.answer_due &= matches!(judgement, Judgement::Whole);
+            Vec::new()
+        }
+    };
+    if is_whole && context.has_children {
+        target.iter().for_each(|resource| follow(resource, children));
+    }
     for Judged { name, before, verdict } in judged {
         match verdict {
             Verdict::Settled => subscription.settle(&name, &target),
-            Verdict::Parked => {}
+            Verdict::Parked => {
+                // What it waited for before is not wanted any more.
+                if let Some(exception) = subscription.overlay.get_mut(&name) {
+                    exception.deadline = None;
+                }
+            }
             Verdict::Wait(deadline) => {
                 waits = true;
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
                 subscription.set_exception(name, Exception { held: before, deadline, ..former });
             }
             Verdict::Send(_) | Verdict::Remove => {
+                let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
+                let is_new = before.resource() != target.get(&name);
                 subscription.settle(&name, &target);
-                if !is_held_by(&former, &name, &before) {
+                if was_asked || !is_held_by(&former, &name, &before) {
                     before_response.push((name.clone(), before));
                 }
                 match verdict {
-                    Verdict::Send(resource) => upserts.push(resource),
+                    Verdict::Send(resource) => {
+                        if is_new && context.has_children {
+                            follow(&resource, children);
+                        }
+                        upserts.push(resource);
+                    }
                     _ => removed.push(name),
                 }
             }
@@ -62,13 +83,13 @@ pub(super) fn apply(
     subscription.base = Some(target.clone());
 
     let is_answer = subscription.answer_due && !waits;
-    if upserts.is_empty() && removed.is_empty() && !is_answer {
+    if !is_whole && upserts.is_empty() && removed.is_empty() && !is_answer {
         return None;
     }
     subscription.answer_due = false;
     let is_all = subscription.interest.is_wildcard() && subscription.overlay.is_empty();
     let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
-    let resources = if is_all && (is_full || upserts.len() == target.len()) {
+    let resources = if is_all && (is_full || is_whole || upserts.len() == target.len()) {
         Contents::Whole(target)
     } else if is_full {
         let mut held: Vec<Resource> = subscription.held_resources().cloned().collect();
@@ -96,6 +117,13 @@ pub(super) fn apply(
         before_response,
     ));
     Some(response)
+}
+
+/// Notes what the client awaits after this resource.
+fn follow(resource: &Resource, children: &mut Vec<Reference>) {
+    let awaited =
+        resource.references().iter().filter(|child| child.resource_type.is_sent_again_after_parent());
+    children.extend(awaited.cloned());
 }
 
 /// Whether `before` is what the former base and interest say, so that it needs no record of its own.

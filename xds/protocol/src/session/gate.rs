@@ -36,6 +36,11 @@ impl<'a> Gate<'a> {
         Self { view, resource_type, awaited_parents: OnceCell::new(), passing: OnceCell::new() }
     }
 
+    /// Whether updates have nothing to wait for, because the client asked for no type that is sent earlier.
+    pub(super) fn is_open_for_updates(&self) -> bool {
+        self.view.subscriptions.range(..self.resource_type).next().is_none()
+    }
+
     /// Whether `wanted` may replace `held`.
     pub(super) fn for_update(&self, name: &Name, wanted: &Resource, held: Option<&Resource>) -> Passage {
         let former = held.map_or(&[][..], Resource::references);
@@ -169,7 +174,8 @@ fn is_accepted(subscription: &Subscription, wanted: &Resource, has_predecessor: 
         // Without a predecessor to fall back to, waiting for something better gains nothing.
         return held.is_some() || !has_predecessor;
     }
-    held == Some(wanted) && !subscription.is_in_flight(name)
+    let is_asked = subscription.overlay.get(name).is_some_and(|exception| exception.asked);
+    held == Some(wanted) && !is_asked && !subscription.is_in_flight(name)
 }
 
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {

@@ -14,10 +14,17 @@ use crate::{Collection, Dialect, Name, Resource, ResourceType};
 /// How one type gets from what the client has to the current snapshot.
 pub(super) struct Plan {
     pub(super) target: Arc<Collection>,
-    /// Sorted by name; names that are not listed do not change.
-    pub(super) judged: Vec<Judged>,
-    /// Whether the client already holds the whole target (R12).
-    pub(super) is_claimed: bool,
+    pub(super) judgement: Judgement,
+}
+
+/// What is to be done about the names of a type.
+pub(super) enum Judgement {
+    /// The client already holds the whole target (R12).
+    Claimed,
+    /// The client holds nothing, wants everything, and nothing holds anything back: no name needs a look.
+    Whole,
+    /// Name by name, sorted; names that are not listed do not change.
+    Each(Vec<Judged>),
 }
 
 pub(super) struct Judged {
@@ -48,28 +55,39 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         return None;
     }
     let target = view.target(resource_type)?;
-    if let Some(base) = &subscription.base {
-        let unchanged = Arc::ptr_eq(base, &target);
-        if unchanged && subscription.overlay.is_empty() && !subscription.answer_due {
-            return None;
-        }
-    } else if let Claim::Version(version) = &subscription.claim
-        && subscription.interest.is_wildcard()
-        && subscription.interest.named().is_empty()
-        && *version == target.version().to_string()
+    if let Some(base) = &subscription.base
+        && Arc::ptr_eq(base, &target)
+        && subscription.overlay.is_empty()
+        && !subscription.answer_due
     {
-        return Some(Plan { target, judged: Vec::new(), is_claimed: true });
+        return None;
     }
-
     let gate = Gate::new(view, resource_type);
-    let judged = candidates(subscription, &target)
-        .into_iter()
-        .map(|name| {
+    let judgement = judge_whole(subscription, &target, &gate).unwrap_or_else(|| {
+        let judge = |name| {
             let (before, verdict) = judge(view, resource_type, subscription, &target, &gate, &name);
             Judged { name, before, verdict }
-        })
-        .collect();
-    Some(Plan { target, judged, is_claimed: false })
+        };
+        Judgement::Each(candidates(subscription, &target).into_iter().map(judge).collect())
+    });
+    Some(Plan { target, judgement })
+}
+
+/// Answers a first request for everything without a record of every name: after a restart all clients ask at once.
+fn judge_whole(subscription: &Subscription, target: &Collection, gate: &Gate<'_>) -> Option<Judgement> {
+    let is_first = subscription.base.is_none() && subscription.overlay.is_empty();
+    if !is_first || !subscription.interest.is_wildcard() || !subscription.interest.named().is_empty() {
+        return None;
+    }
+    match &subscription.claim {
+        Claim::Version(version) if *version == target.version().to_string() => Some(Judgement::Claimed),
+        Claim::Nothing | Claim::Version(_) => {
+            let is_open =
+                |resource: &Resource| gate.for_update(resource.name(), resource, None) == Passage::Open;
+            (gate.is_open_for_updates() || target.iter().all(is_open)).then_some(Judgement::Whole)
+        }
+        Claim::Resources(_) => None,
+    }
 }
 
 /// The names that may need a response, sorted.

@@ -33,8 +33,15 @@ struct Detail {
     contents: Contents,
     interest: Interest,
     base: Option<Arc<Collection>>,
-    /// Where the client differed from that base, for the names in the response; sorted.
+    /// Of the names in the response, those that were asked for, and those in which the client differed from that
+    /// base; sorted.
     exceptions: Vec<(Name, Held)>,
+}
+
+impl Detail {
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.exceptions.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+    }
 }
 
 impl Sent {
@@ -61,12 +68,17 @@ impl Sent {
         self.detail = None;
     }
 
+    /// Whether the response has this name although the collections may not differ in it.
+    pub(super) fn is_exception(&self, name: &str) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.position(name).is_ok())
+    }
+
     /// What the client had under this name before the response.
     pub(super) fn before(&self, name: &str) -> Held {
         let Some(detail) = &self.detail else {
             return Held::Nothing;
         };
-        match detail.exceptions.binary_search_by(|(known, _)| known.as_ref().cmp(name)) {
+        match detail.position(name) {
             Ok(index) => detail.exceptions[index].1.clone(),
             Err(_) if detail.interest.covers(name) => {
                 detail.base.as_ref().and_then(|base| base.get(name)).into()

@@ -111,7 +111,8 @@ impl Subscription {
             return false;
         };
         !self.overlay.contains_key(name)
-            && sent.before(name).resource() != self.base.as_ref().and_then(|base| base.get(name))
+            && (sent.is_exception(name)
+                || sent.before(name).resource() != self.base.as_ref().and_then(|base| base.get(name)))
     }
 
     /// Records what the client has under a name, from an exception to an exception.
@@ -140,6 +141,18 @@ impl Subscription {
             .entry(name.clone())
             .or_insert_with(|| Exception { held, ..Exception::default() })
             .asked = true;
+    }
+
+    /// Has a name sent again after a change of what refers to it, whatever the client has or says it has.
+    pub(super) fn send_again(&mut self, name: &Name) {
+        if let Claim::Resources(claimed) = &mut self.claim
+            && let Some(version) = claimed.get_mut(name)
+        {
+            *version = None;
+        }
+        if self.interest.covers(name) {
+            self.ask(name);
+        }
     }
 
     /// Replaces the interest, and returns the names that are asked for and were not before.

@@ -64,6 +64,10 @@ impl Stage {
             "!" => self.expect_event(rest),
             "tick" => self.tick(rest),
             "settled" => self.expect_settled(Some(rest)),
+            "idle" => match self.session.poll_timeout() {
+                None => Ok(()),
+                Some(deadline) => Err(format!("a timer runs for {:?}", deadline - self.now)),
+            },
             "unsettled" => self.expect_settled(None),
             "reconnect" => {
                 self.connect();

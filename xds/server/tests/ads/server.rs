@@ -43,16 +43,23 @@ async fn the_node_id_may_not_change_and_its_metadata_may() {
 
 #[tokio::test]
 async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
-    let limits = Limits { types: 1, names_per_type: 2, ..Limits::default() };
+    let limits = Limits { types: 1, names_per_type: 2, name_bytes: 100 };
     let session = SessionConfig { limits, ..SessionConfig::default() };
-    let server = Server::start_with(AdsConfig { session, ..AdsConfig::default() }).await;
+    let config = AdsConfig { session, max_node_bytes: 1000, ..AdsConfig::default() };
+    let server = Server::start_with(config).await;
     server.cache.publish(&"g".to_owned(), snapshot(1, CLUSTER, &[("a", "one")]));
     let mut well_behaved = server.sotw().await;
     well_behaved.say(first(node("n", "g"), CLUSTER.type_url()));
-    well_behaved.response().await;
+    let response = well_behaved.response().await;
+    well_behaved.say(DiscoveryRequest { response_nonce: response.nonce, ..first(None, CLUSTER.type_url()) });
 
     let mut talk = server.sotw().await;
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
+    assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
+
+    let mut talk = server.sotw().await;
+    let names = vec!["a".repeat(101)];
     talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
     assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
 
@@ -62,8 +69,13 @@ async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
     assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::InvalidArgument);
     assert_eq!(server.ads.unknown_type_requests(), 1);
 
-    server.cache.publish(&"g".to_owned(), snapshot(2, ResourceType::Route, &[("r", "one")]));
+    let mut talk = server.sotw().await;
+    talk.say(first(node(&"n".repeat(1000), "g"), CLUSTER.type_url()));
+    assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
+
     assert_eq!(server.ads.streams().len(), 1);
+    server.cache.publish(&"g".to_owned(), snapshot(2, CLUSTER, &[("a", "two")]));
+    assert_eq!(bodies(&well_behaved.response().await.resources), ["two"]);
 }
 
 #[tokio::test]
