@@ -8,6 +8,7 @@ mod client;
 mod control_plane;
 mod identity;
 mod observer;
+mod relay;
 mod schemas;
 mod toolchain;
 
@@ -16,5 +17,6 @@ pub use client::{AnyObject, Namespace, apply, apply_object, create_crds, delete_
 pub use control_plane::{ControlPlane, Options};
 pub use identity::Identity;
 pub use observer::{Observer, Said};
+pub use relay::Relay;
 pub use schemas::istio_crds;
 pub use toolchain::go;

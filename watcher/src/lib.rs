@@ -14,6 +14,7 @@ pub mod directory;
 pub mod kubernetes;
 mod manifest;
 pub mod memory;
+mod overlay;
 mod parallel;
 mod position;
 mod problem;
@@ -22,6 +23,7 @@ mod validation;
 mod world;
 
 pub use change::{Batch, Change, Kind, Object, ObjectKey, SourceName, Touched};
+pub use overlay::Overlay;
 pub use position::Positions;
 pub use problem::{Code, Position, Problem, Severity};
 pub use world::{NamespacedName, World};

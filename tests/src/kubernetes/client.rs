@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams,
+};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::Value;
 
@@ -43,7 +45,12 @@ impl Namespace {
 ///
 /// # Errors
 /// The `apiVersion` is none.
-pub fn resource(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Result<Api<AnyObject>> {
+pub fn resource(
+    client: &Client,
+    api_version: &str,
+    kind: &str,
+    namespace: Option<&str>,
+) -> Result<Api<AnyObject>> {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     ensure!(!version.is_empty() && !kind.is_empty(), "{api_version:?} {kind:?} is no kind");
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -53,50 +60,55 @@ pub fn resource(client: &Client, api_version: &str, kind: &str, namespace: Optio
     })
 }
 
-/// Applies every object of some manifests, as `kubectl apply --server-side` does; those without a namespace go into
+/// Applies every object of some manifests, as `kubectl apply --server-side` does; those that name no namespace go into
 /// `namespace`.
 ///
 /// # Errors
 /// An object is refused; the error names it.
 pub async fn apply(client: &Client, namespace: &str, manifests: &str) -> Result<Vec<AnyObject>> {
     let mut applied = Vec::new();
-    for document in serde_saphyr::from_multiple::<Value>(manifests).map_err(|error| anyhow::anyhow!("{error}"))? {
+    for document in
+        serde_saphyr::from_multiple::<Value>(manifests).map_err(|error| anyhow::anyhow!("{error}"))?
+    {
         if document.is_null() {
             continue;
         }
-        applied.push(apply_object(client, namespace, &document).await?);
+        applied.push(apply_object(client, Some(namespace), &document).await?);
     }
     Ok(applied)
 }
 
-/// Applies one object.
+/// Applies one object; one that names no namespace goes into `namespace`, or is of the whole cluster where that is none.
 ///
 /// # Errors
 /// It is refused; the error names it.
-pub async fn apply_object(client: &Client, namespace: &str, object: &Value) -> Result<AnyObject> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
-    let name = text(&object["metadata"]["name"]).context("an object without a name")?;
-    let kind = kind.with_context(|| format!("{name} has no kind"))?;
-    let api_version = api_version.with_context(|| format!("{kind} {name} has no apiVersion"))?;
-    let namespace = text(&object["metadata"]["namespace"]).unwrap_or_else(|| namespace.to_owned());
+pub async fn apply_object(client: &Client, namespace: Option<&str>, object: &Value) -> Result<AnyObject> {
+    let kind = object["kind"].as_str().context("an object without a kind")?;
+    let name = object["metadata"]["name"].as_str().with_context(|| format!("a {kind} without a name"))?;
+    let api_version =
+        object["apiVersion"].as_str().with_context(|| format!("{kind} {name} has no apiVersion"))?;
+    let namespace = object["metadata"]["namespace"].as_str().or(namespace);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    resource(client, &api_version, &kind, Some(&namespace))?
-        .patch(&name, &parameters, &Patch::Apply(object))
-        .await
-        .with_context(|| format!("{kind} {namespace}/{name}"))
+    let api = resource(client, api_version, kind, namespace)?;
+    let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
+    applied.with_context(|| format!("{kind} {}/{name}", namespace.unwrap_or_default()))
 }
 
-/// Puts CustomResourceDefinitions in place and waits until their kinds are served.
+/// The routing kinds that are read.
+const ROUTING: [&str; 4] = ["VirtualService", "DestinationRule", "Gateway", "ServiceEntry"];
+
+/// Puts those CustomResourceDefinitions of some manifests in place that are of kinds that are read, and waits until
+/// they are served.
 ///
 /// # Errors
 /// One is refused, or not served in time.
-pub async fn create_crds(client: &Client, manifests: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+pub async fn create_crds(client: &Client, manifests: &str) -> Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let documents = serde_saphyr::from_multiple::<CustomResourceDefinition>(manifests);
     let mut names = Vec::new();
     for crd in documents.map_err(|error| anyhow::anyhow!("{error}"))? {
-        if wanted(&crd.spec.names.kind) {
+        let is_read = ROUTING.contains(&&*crd.spec.names.kind) && crd.spec.group == "networking.istio.io";
+        if is_read {
             crds.create(&PostParams::default(), &crd).await.with_context(|| crd.name_any())?;
             names.push(crd.name_any());
         }
@@ -118,8 +130,10 @@ pub async fn create_crds(client: &Client, manifests: &str, wanted: impl Fn(&str)
 pub async fn delete_crd(client: &Client, name: &str) -> Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     crds.delete(name, &DeleteParams::default()).await?;
-    eventually(&format!("{name} being gone"), || async { crds.get_opt(name).await.ok()?.is_none().then_some(()) })
-        .await
+    eventually(&format!("{name} being gone"), || async {
+        crds.get_opt(name).await.ok()?.is_none().then_some(())
+    })
+    .await
 }
 
 /// Whether the API server has made what it makes by itself, after which addresses can be given to Services.

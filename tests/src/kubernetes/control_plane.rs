@@ -4,6 +4,7 @@
 //! over the same store.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use super::{Assets, Identity};
+use super::{Assets, Identity, create_crds, istio_crds};
 
 /// How long a start may take; it takes about 3 s where the machine is not loaded.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -45,8 +46,8 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The control plane that the tests of this process share while any of them holds it: nobody may stop it, and each
-    /// test keeps to a namespace of its own.
+    /// The control plane that the tests of this process share while any of them holds it. It has Istio's definitions of
+    /// the routing kinds. Nobody may stop it, and each test keeps to a namespace of its own.
     ///
     /// # Errors
     /// As of [`ControlPlane::start`].
@@ -57,6 +58,8 @@ impl ControlPlane {
             return Ok(running);
         }
         let started = Arc::new(Self::start(Options::default()).await?);
+        let client = started.client(Identity::Administrator).await?;
+        create_crds(&client, &istio_crds().await?).await?;
         *shared = Arc::downgrade(&started);
         Ok(started)
     }
@@ -138,10 +141,10 @@ impl ControlPlane {
     /// # Errors
     /// The API server has not been started yet.
     pub async fn client(&self, identity: Identity) -> Result<Client> {
-        let text = identity.kubeconfig(&self.server(), &self.authority().to_string_lossy());
+        let server = format!("https://{}", self.address());
+        let text = identity.kubeconfig(&server, &self.authority().to_string_lossy());
         let config = Kubeconfig::from_yaml(&text)?;
-        let mut config =
-            kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+        let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         Ok(Client::try_from(config)?)
     }
@@ -151,14 +154,25 @@ impl ControlPlane {
     /// # Errors
     /// It cannot be written.
     pub fn kubeconfig(&self, identity: Identity) -> Result<PathBuf> {
-        let path = self.folder.path().join(format!("{}.kubeconfig", identity.user()));
-        fs::write(&path, identity.kubeconfig(&self.server(), &self.authority().to_string_lossy()))?;
+        self.kubeconfig_at(identity, self.address())
+    }
+
+    /// A kubeconfig file for `identity`, with the API server at another address, such as that of a [`Relay`].
+    ///
+    /// # Errors
+    /// It cannot be written.
+    ///
+    /// [`Relay`]: super::Relay
+    pub fn kubeconfig_at(&self, identity: Identity, address: SocketAddr) -> Result<PathBuf> {
+        let path = self.folder.path().join(format!("{}-{}.kubeconfig", identity.user(), address.port()));
+        let authority = self.authority();
+        fs::write(&path, identity.kubeconfig(&format!("https://{address}"), &authority.to_string_lossy()))?;
         Ok(path)
     }
 
-    /// The URL of the API server.
-    pub fn server(&self) -> String {
-        format!("https://{}", self.port.address())
+    /// Where the API server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
     }
 
     fn authority(&self) -> PathBuf {
@@ -192,12 +206,7 @@ fn start_store(
     Ok(Process::start("etcd", command, &folder.join("etcd.log"))?)
 }
 
-fn arguments(
-    folder: &Path,
-    port: &ReservedPort,
-    store_port: &ReservedPort,
-    more: &[&str],
-) -> Vec<String> {
+fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more: &[&str]) -> Vec<String> {
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let key = file("service-account.key");
     let mut arguments = vec![

@@ -37,7 +37,12 @@ pub(super) async fn installed(cache: &Cache) -> Result<PathBuf> {
 
 async fn runs(go: &Path) -> bool {
     let mut command = Command::new(go);
-    command.arg("version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     command.status().await.is_ok_and(|status| status.success())
 }
 
