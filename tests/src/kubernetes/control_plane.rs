@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use anyhow::{Context, Result, ensure};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pilotage::tools::{Process, ReservedPort};
@@ -23,6 +23,9 @@ use super::{Assets, Identity, create_crds, istio_crds};
 
 /// How long a start may take; it takes about 3 s where the machine is not loaded.
 const READY_WITHIN: Duration = Duration::from_secs(90);
+
+const SIGNING_KEY: &str = "service-account.key";
+const CHECKING_KEY: &str = "service-account.pub";
 
 /// How a control plane is started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,8 +77,7 @@ impl ControlPlane {
         let (port, store_port, peer_port) =
             (ReservedPort::new()?, ReservedPort::new()?, ReservedPort::new()?);
         let store = start_store(&assets, folder.path(), &store_port, &peer_port)?;
-        let key = folder.path().join("service-account.key");
-        fs::write(&key, signing_key()?)?;
+        write_signing_keys(folder.path())?;
         fs::write(folder.path().join("tokens.csv"), Identity::token_file())?;
         let mut control_plane = Self {
             api_server: None,
@@ -180,11 +182,17 @@ impl ControlPlane {
     }
 }
 
-/// A key that the API server signs service-account tokens with, as PEM.
-fn signing_key() -> Result<String> {
-    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-        .map_err(|_| anyhow!("no key could be made"))?;
-    Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", key.as_ref())))
+/// Writes a pair of keys for service-account tokens: what signs them, and what checks them.
+fn write_signing_keys(folder: &Path) -> Result<()> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
+    for (file, tag, der) in [
+        (SIGNING_KEY, "PRIVATE KEY", pair.to_pkcs8v1()?.as_ref()),
+        (CHECKING_KEY, "PUBLIC KEY", public.as_ref()),
+    ] {
+        fs::write(folder.join(file), pem::encode(&pem::Pem::new(tag, der)))?;
+    }
+    Ok(())
 }
 
 fn start_store(
@@ -208,7 +216,6 @@ fn start_store(
 
 fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more: &[&str]) -> Vec<String> {
     let file = |name: &str| folder.join(name).to_string_lossy().into_owned();
-    let key = file("service-account.key");
     let mut arguments = vec![
         format!("--etcd-servers=http://{}", store_port.address()),
         "--bind-address=127.0.0.1".to_owned(),
@@ -218,8 +225,8 @@ fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more
         "--authorization-mode=RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/12".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-        format!("--service-account-key-file={key}"),
-        format!("--service-account-signing-key-file={key}"),
+        format!("--service-account-key-file={}", file(CHECKING_KEY)),
+        format!("--service-account-signing-key-file={}", file(SIGNING_KEY)),
         // There is no controller that would make the ServiceAccounts that it asks for.
         "--disable-admission-plugins=ServiceAccount".to_owned(),
     ];
