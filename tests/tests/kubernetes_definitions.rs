@@ -58,9 +58,9 @@ async fn write(
     Ok(())
 }
 
-fn attempts(said: &Said, name: &str) -> Option<i32> {
+fn attempts(said: &Said, name: &str) -> Option<i64> {
     let found = said.world.virtual_services().find(|it| &*it.meta.name == name)?;
-    Some(found.spec.http[0].retries.as_ref()?.attempts)
+    found.spec.http[0].retries.as_ref()?.attempts
 }
 
 fn rules(said: &Said) -> usize {

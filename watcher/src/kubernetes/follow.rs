@@ -270,6 +270,7 @@ impl Follower {
             return Ok(());
         }
         self.resume = None;
+        self.refused = None;
         if self.board.set(self.watched.kind, KindState::Absent) {
             info!(kind = ?self.watched.kind, definition = self.watched.qualified(), "not served here; skipped until it is");
         }
@@ -289,7 +290,9 @@ impl Follower {
     /// The API server refuses the kind.
     async fn refused(&mut self, reason: String, code: Code) -> Result<(), Ended> {
         let since = *self.refused.get_or_insert_with(Instant::now);
-        if !self.is_settled && since.elapsed() < self.options.patience {
+        // A definition that is new is served a moment later, without another word about it.
+        let passes = !self.is_settled || code == Code::UnknownVersion;
+        if passes && since.elapsed() < self.options.patience {
             debug!(kind = ?self.watched.kind, reason, "refused; asking again");
             sleep(self.backoff.next().min(self.options.patience / 4)).await;
             return Ok(());
