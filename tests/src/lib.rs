@@ -9,6 +9,7 @@
 mod acceptance;
 mod condition;
 mod executable;
+pub mod kubernetes;
 mod manifest;
 mod mesh;
 mod proxy;
