@@ -16,8 +16,8 @@ use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
 use super::settings_file;
-use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use super::sources::Sources;
+use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use crate::pipeline::{Grouping, Inputs, Pipeline};
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry;
