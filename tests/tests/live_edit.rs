@@ -8,8 +8,7 @@ use pilotage_tests::{
 
 fn routes(mark: &str, v1: &str, v2: &str) -> String {
     routing(&format!(
-        "\
-  - headers: {{response: {{set: {{x-route: {mark}}}}}}}
+        "  - headers: {{response: {{set: {{x-route: {mark}}}}}}}
     route:
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v1}}, weight: {v1}}}
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v2}}, weight: {v2}}}
