@@ -29,3 +29,7 @@ pub use resource_type::ResourceType;
 pub use response::{Contents, Nonce, Response};
 pub use session::Session;
 pub use snapshot::{Revision, Snapshot};
+
+/// The rules of the protocol, and the proof of each.
+#[doc = include_str!("../RULES.md")]
+pub mod rules {}

@@ -146,6 +146,9 @@ impl Stage {
                 "nonce=none" => nonce.clear(),
                 "version=last" => version = Some(memory.version.clone()),
                 "version=none" => version = Some(String::new()),
+                word if word.starts_with("error=") => {
+                    error = Some(Rejection { code: 13, message: word[6..].trim_matches('"').into() });
+                }
                 word if word.starts_with("nack ") => {
                     nonce.clone_from(&memory.nonce);
                     error = Some(Rejection { code: 13, message: word[5..].trim_matches('"').into() });
@@ -160,8 +163,8 @@ impl Stage {
                         initial_versions.insert(name.into(), version);
                     }
                 }
-                word if word.starts_with('+') => subscribe.push(word[1..].into()),
-                word if word.starts_with('-') => unsubscribe.push(word[1..].into()),
+                word if word.starts_with('+') => subscribe.push(unquoted(&word[1..])),
+                word if word.starts_with('-') => unsubscribe.push(unquoted(&word[1..])),
                 word => return Err(format!("unknown word {word}")),
             }
         }
