@@ -21,7 +21,7 @@ mod snapshot;
 pub use client_profile::ClientProfile;
 pub use collection::Collection;
 pub use config::{Limits, SessionConfig};
-pub use event::{Answered, Event};
+pub use event::{Answered, Blame, Event};
 pub use interest::{Interest, Wildcard};
 pub use request::{Dialect, Names, Rejection, Request, RequestError};
 pub use resource::{Name, Origin, Reference, Resource, Version};

@@ -9,6 +9,7 @@ mod apply;
 mod delta;
 mod gate;
 mod plan;
+mod search;
 mod sent;
 mod sotw;
 mod subscription;
@@ -87,12 +88,16 @@ impl Session {
             return Ok(());
         }
         if is_current {
-            let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
-                None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
-                None => None,
-            };
-            self.events.extend(event);
+            match error {
+                Some(rejection) => {
+                    let event = answer::reject(subscription, &resource_type, self.dialect, rejection);
+                    self.events.extend(event);
+                }
+                None if is_acceptance(subscription, &names) => {
+                    self.events.extend(answer::accept(subscription, &resource_type));
+                }
+                None => {}
+            }
         }
 
         let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
@@ -104,6 +109,7 @@ impl Session {
             Names::Exactly { names, version } => {
                 let added = sotw::apply(subscription, &names, legacy, intern);
                 if is_first {
+                    subscription.is_returning = !version.is_empty();
                     subscription.claim = sotw::claim(subscription, version);
                 }
                 let is_full = resource_type.is_full_state_in_sotw();
@@ -156,6 +162,13 @@ impl Session {
         let mut from = Bound::Unbounded;
         while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
             let resource_type = resource_type.clone();
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
+                && subscription.search.is_some()
+                && !subscription.is_awaiting()
+            {
+                let target = snapshot.collection(&resource_type).map(Arc::as_ref);
+                self.events.extend(search::revise(subscription, target));
+            }
             let view = View {
                 dialect: self.dialect,
                 now: self.now,
@@ -213,7 +226,7 @@ impl Session {
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
-    /// not have it has rejected. `None` while anything is unanswered or held back, and before the first snapshot.
+    /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
         let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
@@ -228,9 +241,12 @@ impl Session {
             is_at_target
                 && !subscription.is_awaiting()
                 && !subscription.answer_due
+                && subscription.search.is_none()
                 && subscription.overlay.iter().all(|(name, exception)| {
                     let rejected = exception.rejected.map(|(_, version)| version);
-                    rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version())
+                    let is_rejected =
+                        rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version());
+                    is_rejected || exception.is_pinned
                 })
         };
         self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())

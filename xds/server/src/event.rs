@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{Name, Rejection, Resource, ResourceType, Revision, Version};
+use pilotage_protocol::{Blame, Name, Rejection, Resource, ResourceType, Revision, Version};
 use pilotage_protos::discovery::Node;
 use tokio::sync::Notify;
 
@@ -77,9 +77,10 @@ pub enum Answer {
     Nacked {
         /// Its words.
         rejection: Rejection,
-        /// The resources that it names, or all new ones of the response if it names none; their origins say where
-        /// they came from.
+        /// The resources that are to blame, or may be; their origins say where they came from.
         suspects: Vec<Resource>,
+        /// Whether each of them is to blame.
+        blame: Blame,
     },
 }
 

@@ -252,7 +252,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
     fn report(&self, event: SessionEvent) {
         let (response, answer) = match event {
             SessionEvent::Acked(response) => (response, Answer::Acked),
-            SessionEvent::Nacked { response, rejection, suspects } => {
+            SessionEvent::Nacked { response, rejection, suspects, blame } => {
                 let names: Vec<&Name> = suspects.iter().map(|suspect| suspect.name()).collect();
                 warn!(
                     resource_type = %response.resource_type,
@@ -262,7 +262,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                     resources = ?names,
                     "the client rejects a response",
                 );
-                (response, Answer::Nacked { rejection, suspects })
+                (response, Answer::Nacked { rejection, suspects, blame })
             }
             SessionEvent::Missing { resource_type, names } => {
                 let group = self.registration.entry.group();

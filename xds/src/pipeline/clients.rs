@@ -90,7 +90,7 @@ impl Pipeline {
                 debug!(%node, %resource_type, revision = revision.0, micros, "accepted");
                 self.report(&scope, Vec::new());
             }
-            Answer::Nacked { rejection, suspects } => {
+            Answer::Nacked { rejection, suspects, .. } => {
                 let problems =
                     suspects.iter().map(|suspect| rejected(node, resource_type, suspect, rejection));
                 self.report(&scope, problems.collect());

@@ -55,6 +55,16 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         return None;
     }
     let target = view.target(resource_type)?;
+    if let Some((search, base)) = subscription.search.as_ref().zip(subscription.base.as_ref()) {
+        // While a bad resource is looked for, nothing else joins it, or the answer would not tell them apart.
+        let offer = |resource: &Resource| Judged {
+            name: resource.name().clone(),
+            before: subscription.held(resource.name()).into(),
+            verdict: Verdict::Send(resource.clone()),
+        };
+        let judgement = Judgement::Each(search.probe().iter().map(offer).collect());
+        return Some(Plan { target: base.clone(), judgement });
+    }
     if let Some(base) = &subscription.base
         && Arc::ptr_eq(base, &target)
         && subscription.overlay.is_empty()
@@ -137,7 +147,7 @@ fn judge(
             if !exception.asked {
                 match &exception.rejected {
                     Some((_, version)) if *version == wanted.version() => return (before, Verdict::Parked),
-                    None if before.resource() == Some(wanted) => return (before, Verdict::Settled),
+                    None if before.resource() == Some(wanted) && !exception.is_uncertain => return (before, Verdict::Settled),
                     _ => {}
                 }
             }
@@ -177,12 +187,15 @@ fn must_be_told_of_absence(
 ) -> bool {
     match view.dialect {
         // Absence from a full list is the message; other types have no way to say it (R34, R35).
-        Dialect::Sotw => resource_type.is_full_state_in_sotw() && before.resource().is_some(),
+        Dialect::Sotw => {
+            resource_type.is_full_state_in_sotw() && (!before.is_nothing() || exception.is_uncertain)
+        }
         // A name that was asked for and does not exist is answered as removed (R42).
         Dialect::Delta => {
             !before.is_nothing()
                 || exception.asked
                 || exception.rejected.is_some()
+                || exception.is_uncertain
                 || (subscription.base.is_none() && subscription.interest.names(name))
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request, RequestError,
-    Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Version,
+    Blame, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request,
+    RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Version,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -191,6 +191,7 @@ impl Stage {
             return Err("silence, and a response was expected".into());
         };
         let said = shown(&response);
+        self.drain_events();
         let mut names: Vec<&str> =
             response.resources.iter().map(|resource| resource.name().as_ref()).collect();
         names.extend(response.removed.iter().map(AsRef::as_ref));
@@ -250,13 +251,14 @@ impl Stage {
                 Event::Acked(response) => {
                     format!("acked {} {}", short(&response.resource_type), response.revision)
                 }
-                Event::Nacked { response, suspects, .. } => {
+                Event::Nacked { response, suspects, blame, .. } => {
                     let names: Vec<&str> = suspects.iter().map(|suspect| suspect.name().as_ref()).collect();
                     format!(
-                        "nacked {} {}: {}",
+                        "nacked {} {}: {}{}",
                         short(&response.resource_type),
                         response.revision,
-                        names.join(" ")
+                        names.join(" "),
+                        if blame == Blame::Shared { " (any)" } else { "" },
                     )
                 }
                 Event::Missing { resource_type, names } => {
