@@ -130,7 +130,7 @@ fn words(event: &Event<Group>) -> Option<String> {
                 let names: Vec<&str> = suspects.iter().map(|suspect| &**suspect.name()).collect();
                 Some(format!("{} {names:?} rejected: {}", outcome.resource_type, rejection.message))
             }
-            Answer::Acked => None,
+            Answer::Acked { .. } => None,
         },
         Event::Demand(_) => None,
     }

@@ -7,7 +7,12 @@ use crate::{Name, Rejection, Resource, ResourceType, Revision, Version};
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The client accepted a response.
-    Acked(Answered),
+    Acked {
+        /// The response.
+        response: Answered,
+        /// How many resources of the type the client still refuses, so that the response was without them.
+        refused: usize,
+    },
     /// The client rejected a response, and it is known whom that leaves to blame. The client keeps what it had of the
     /// suspects, and is not sent them again until they change (R16); what else was in the response is sent again
     /// without them. A rejection is reported once, whatever it took to find out.

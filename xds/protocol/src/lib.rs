@@ -17,6 +17,7 @@ mod resource_type;
 mod response;
 mod session;
 mod snapshot;
+mod spared;
 
 pub use client_profile::ClientProfile;
 pub use collection::Collection;
@@ -29,6 +30,7 @@ pub use resource_type::ResourceType;
 pub use response::{Contents, Nonce, Response};
 pub use session::Session;
 pub use snapshot::{Revision, Snapshot};
+pub use spared::Spared;
 
 /// The rules of the protocol, and the proof of each.
 #[doc = include_str!("../RULES.md")]

@@ -27,7 +27,7 @@ use self::view::View;
 use crate::response::Nonce;
 use crate::{
     ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
-    Revision, SessionConfig, Snapshot,
+    Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -44,6 +44,7 @@ pub struct Session {
     config: SessionConfig,
     now: Instant,
     snapshot: Option<Snapshot>,
+    spared: Arc<Spared>,
     subscriptions: BTreeMap<ResourceType, Subscription>,
     events: VecDeque<Event>,
     last_nonce: u64,
@@ -58,6 +59,7 @@ impl Session {
             config,
             now,
             snapshot: None,
+            spared: Arc::default(),
             subscriptions: BTreeMap::new(),
             events: VecDeque::new(),
             last_nonce: 0,
@@ -151,6 +153,13 @@ impl Session {
         }
     }
 
+    /// Takes in what the client is spared: it keeps what it has under these names, as if it had rejected the content
+    /// itself, unless it was sent it before or may hold something unknown.
+    pub fn handle_spared(&mut self, now: Instant, spared: Arc<Spared>) {
+        self.advance(now);
+        self.spared = spared;
+    }
+
     /// Takes in the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
@@ -174,6 +183,7 @@ impl Session {
                 now: self.now,
                 reference_wait: self.config.reference_wait,
                 snapshot,
+                spared: &self.spared,
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);

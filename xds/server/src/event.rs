@@ -72,7 +72,10 @@ pub struct Outcome<K> {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The client accepted the response.
-    Acked,
+    Acked {
+        /// How many resources of the type the client still refuses, so that the response was without them.
+        refused: usize,
+    },
     /// The client rejected it.
     Nacked {
         /// Its words.
@@ -157,7 +160,7 @@ impl<K: GroupKey> Queue<K> {
                 Topic::Names(group.clone(), resource_type.clone())
             }
             Event::Outcome(outcome) => match outcome.answer {
-                Answer::Acked => Topic::Acked(outcome.stream, outcome.resource_type.clone()),
+                Answer::Acked { .. } => Topic::Acked(outcome.stream, outcome.resource_type.clone()),
                 Answer::Nacked { .. } => Topic::Nacked(outcome.stream, outcome.resource_type.clone()),
             },
         };

@@ -85,10 +85,13 @@ impl Pipeline {
         let Outcome { node, resource_type, revision, .. } = outcome;
         let scope = format!("{node}: {resource_type}").into();
         match &outcome.answer {
-            Answer::Acked => {
+            Answer::Acked { refused } => {
                 let micros = self.latency.since(*revision).map(|latency| latency.as_micros());
                 debug!(%node, %resource_type, revision = revision.0, micros, "accepted");
-                self.report(&scope, Vec::new());
+                // What it still refuses stays a problem.
+                if *refused == 0 {
+                    self.report(&scope, Vec::new());
+                }
             }
             Answer::Nacked { rejection, suspects, .. } => {
                 let problems =

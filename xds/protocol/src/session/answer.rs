@@ -29,7 +29,8 @@ pub(super) fn accept(
             found = go_on(subscription, search.accepted());
         }
     }
-    Some(Event::Acked(answered)).into_iter().chain(found)
+    let refused = subscription.overlay.values().filter(|exception| exception.rejected.is_some()).count();
+    Some(Event::Acked { response: answered, refused }).into_iter().chain(found)
 }
 
 /// Hears a rejection of the latest response; a repetition is none (R15). Nothing is reported while it is not known

@@ -9,6 +9,9 @@ use super::subscription::{Claim, Exception, Held, Subscription};
 use crate::response::{Contents, Nonce};
 use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
+/// The nonce of no response.
+const NO_RESPONSE: Nonce = Nonce(0);
+
 /// What a response needs beside the plan.
 pub(super) struct Context {
     pub(super) dialect: Dialect,
@@ -59,6 +62,11 @@ pub(super) fn apply(
                     exception.deadline = None;
                     exception.is_pinned = false;
                 }
+            }
+            Verdict::Spare(version) => {
+                let rejected = Some((NO_RESPONSE, version));
+                subscription
+                    .set_exception(name, Exception { held: before, rejected, ..Exception::default() });
             }
             Verdict::Wait(deadline) => {
                 waits = true;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
     Blame, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request,
-    RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Version,
+    RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Spared,
+    Version,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -61,6 +62,7 @@ impl Stage {
             ">" => self.request(rest),
             "<" => self.expect_response(rest),
             "silence" => self.expect_silence(),
+            "spared" => self.spare(rest),
             "!" => self.expect_event(rest),
             "tick" => self.tick(rest),
             "settled" => self.expect_settled(Some(rest)),
@@ -125,6 +127,16 @@ impl Stage {
         self.session.handle_snapshot(self.now, &snapshot);
         self.snapshot = Some(snapshot);
         self.drain_events();
+        Ok(())
+    }
+
+    fn spare(&mut self, rest: &str) -> Outcome {
+        let mut spared = Spared::default();
+        for word in rest.split_whitespace() {
+            let (type_name, entry) = word.split_once('/').ok_or("Type/name=content expected")?;
+            spared = spared.with(resource_type(type_name), &resource(entry)?);
+        }
+        self.session.handle_spared(self.now, Arc::new(spared));
         Ok(())
     }
 
@@ -248,7 +260,7 @@ impl Stage {
     fn drain_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
             self.events.push(match event {
-                Event::Acked(response) => {
+                Event::Acked { response, .. } => {
                     format!("acked {} {}", short(&response.resource_type), response.revision)
                 }
                 Event::Nacked { response, suspects, blame, .. } => {
