@@ -8,7 +8,7 @@ use pilotage_watcher::World;
 
 use crate::endpoints::{Selection, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
-use crate::ir::{Action, Cluster, Discovery, Entry, Listener, RouteTable};
+use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
@@ -72,15 +72,12 @@ pub(crate) fn blueprint(
 /// The names of the clusters that listeners and routes lead to.
 fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
     let routed = blueprint.routes.values().flat_map(|table| &table.hosts).flat_map(|host| &host.rules);
-    let routed = routed.filter_map(|rule| match &rule.action {
-        Action::Forward(forward) => Some(forward.backends.iter().map(|backend| backend.cluster.clone())),
-        Action::Redirect(_) | Action::Respond { .. } => None,
-    });
+    let routed = routed.flat_map(|rule| rule.clusters().cloned());
     let direct = blueprint.listeners.values().filter_map(|listener| match &listener.entry {
         Entry::Tcp { cluster, .. } => Some(cluster.clone()),
         Entry::Http { .. } | Entry::Client { .. } => None,
     });
-    routed.flatten().chain(direct).collect()
+    routed.chain(direct).collect()
 }
 
 fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) -> bool) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{ConsistentHash, LoadBalancer};
+use pilotage_watcher::resources::{ConsistentHash, HttpCookie, LoadBalancer};
 
 use crate::ProxyKind;
 use crate::ir::{Balancer, HashBy};
@@ -111,10 +111,6 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
     } else if let Some(cookie) =
         hash.http_cookie.as_ref().filter(|cookie| pattern::is_header_name(&cookie.name))
     {
-        if !cookie.attributes.is_empty() {
-            let place = place.field("httpCookie").field("attributes");
-            report.add(place.not_supported("the cookie is set without them"));
-        }
         Some(HashBy::Cookie {
             name: cookie.name.as_str().into(),
             path: cookie
@@ -124,6 +120,7 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
                 .unwrap_or_default()
                 .into(),
             ttl: cookie.ttl.map(|ttl| ttl.0).unwrap_or_default(),
+            attributes: attributes(cookie, place, report),
         })
     } else if hash.use_source_ip == Some(true) {
         Some(HashBy::SourceAddress)
@@ -148,6 +145,21 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
         );
     }
     key.into_iter().collect()
+}
+
+fn attributes(cookie: &HttpCookie, place: &Place, report: &mut Report) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut attributes = Vec::new();
+    for (index, attribute) in cookie.attributes.iter().enumerate() {
+        let value = attribute.value.as_deref().unwrap_or_default();
+        if pattern::is_header_name(&attribute.name) && pattern::is_header_value(value) {
+            attributes.push((attribute.name.as_str().into(), value.into()));
+        } else {
+            let place = place.field("httpCookie.attributes").index(index);
+            let message = "neither a name of a cookie's attribute nor its value may hold such characters";
+            report.add(place.problem(Code::InvalidValue, message));
+        }
+    }
+    attributes
 }
 
 fn is_prime(number: u64) -> bool {

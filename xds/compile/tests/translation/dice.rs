@@ -185,7 +185,48 @@ impl Dice {
                 ..HttpRetry::default()
             }),
             headers: self.maybe(Self::headers),
+            fault: self.maybe(Self::fault),
+            mirror: self.maybe(Self::destination),
+            mirrors: self.some(2, |dice| MirrorPolicy {
+                destination: dice.destination(),
+                percentage: dice.maybe(Self::percent),
+            }),
+            mirror_percentage: self.maybe(Self::percent),
+            cors_policy: self.maybe(|dice| CorsPolicy {
+                allow_origin: dice.some(1, Self::text),
+                allow_origins: dice.some(2, Self::string_match),
+                allow_methods: dice.some(2, Self::text),
+                max_age: dice.maybe(Self::span),
+                allow_credentials: dice.maybe(|dice| dice.one_in(2)),
+                unmatched_preflights: dice.maybe(|dice| dice.pick(&["FORWARD", "IGNORE", "x"]).to_owned()),
+                ..CorsPolicy::default()
+            }),
+            delegate: self.one_in(6).then(|| Delegate {
+                name: self.pick(NAMES).to_owned(),
+                namespace: self.maybe(|dice| dice.pick(NAMESPACES).to_owned()),
+            }),
             ..HttpRoute::default()
+        }
+    }
+
+    fn percent(&mut self) -> Percent {
+        Percent { value: self.pick(&[0.0, 0.000_01, 12.5, 100.0, -1.0, 1e300, f64::NAN]) }
+    }
+
+    fn fault(&mut self) -> HttpFault {
+        HttpFault {
+            delay: self.maybe(|dice| FaultDelay {
+                fixed_delay: dice.maybe(Self::span),
+                exponential_delay: dice.maybe(Self::span),
+                percentage: dice.maybe(Self::percent),
+                percent: None,
+            }),
+            abort: self.maybe(|dice| FaultAbort {
+                http_status: dice.maybe(|dice| dice.pick(&[0, 200, 503, 600])),
+                grpc_status: dice.maybe(|dice| dice.pick(&["OK", "UNAVAILABLE", "unavailable"]).to_owned()),
+                percentage: dice.maybe(Self::percent),
+                http2_error: None,
+            }),
         }
     }
 
