@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_protocol::Name;
-use pilotage_watcher::World;
+use pilotage_watcher::{Code, World};
 
-use crate::endpoints::{Selection, Unhealthy};
+use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
 use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
 use crate::report::{Place, Report};
@@ -82,6 +82,12 @@ fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
 
 fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) -> bool) {
     for host in scope.hosts.iter() {
+        if host.preference.only_same_node && scope.group.location.node.is_empty() {
+            let message = "a proxy that does not say which node it runs on calls endpoints on every node";
+            let place = Place::new(host.source.clone(), "spec.internalTrafficPolicy");
+            let problem = place.problem(Code::NoEffect, message);
+            blueprint.report.add(problem.hint("set NODE_NAME in the metadata of the proxy's bootstrap"));
+        }
         let rule = scope.rules.find(host, scope.group, scope.settings);
         for port in &host.ports {
             let subsets = rule.into_iter().flat_map(|rule| &rule.subsets);
@@ -92,12 +98,14 @@ fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) 
                     continue;
                 }
                 let report = &mut blueprint.report;
-                let Some(cluster) = clusters::cluster(host, port, subset, rule, scope.group, report) else {
+                let Some((cluster, spread)) =
+                    clusters::cluster(host, port, subset, rule, scope.group, report)
+                else {
                     continue;
                 };
                 if cluster.discovery == Discovery::Assigned {
                     let labels = defined.map(|(subset, _)| subset.labels.clone()).unwrap_or_default();
-                    let plan = plan(host, port, &cluster, labels, scope);
+                    let plan = plan(host, port, &cluster, labels, spread, scope);
                     let subset = defined.map(|(subset, place)| (subset.name.clone(), place.clone()));
                     blueprint.assignments.insert(cluster.name.clone(), AssignmentPlan { subset, ..plan });
                 }
@@ -112,8 +120,10 @@ fn plan(
     port: &Port,
     cluster: &Cluster,
     labels: BTreeMap<String, String>,
+    spread: Spread,
     scope: &Scope<'_>,
 ) -> AssignmentPlan {
+    let node = &scope.group.location.node;
     AssignmentPlan {
         members: host.members.clone(),
         selection: Selection {
@@ -125,6 +135,8 @@ fn plan(
                 ProxyKind::Grpc => Unhealthy::LeftOut,
                 ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Unhealthy::Named,
             },
+            spread: Arc::new(spread),
+            only_on: Some(node.clone()).filter(|node| host.preference.only_same_node && !node.is_empty()),
         },
         subset: None,
         source: host.source.clone(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{ConsistentHash, HttpCookie, LoadBalancer};
+use pilotage_watcher::resources::{ConsistentHash, HttpCookie};
 
 use crate::ProxyKind;
 use crate::ir::{Balancer, HashBy};
@@ -23,7 +23,13 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Balancer::LeastRequest,
     };
     let Some((written, place)) = &policy.load_balancer else { return (usual, Vec::new()) };
-    unserved(written, place, report);
+    if written.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false)) {
+        let problem = place.field("zoneAwareLbSetting").not_supported("every zone is used alike");
+        report.add(
+            problem
+                .hint("use localityLbSetting with outlierDetection, or trafficDistribution of the Service"),
+        );
+    }
     if let Some(hash) = &written.consistent_hash {
         let place = place.field("consistentHash");
         return (ring(hash, &place, report), keys(hash, &place, kind, report));
@@ -49,7 +55,10 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
         Some("RANDOM") => Balancer::Random,
         Some("PASSTHROUGH") => {
-            report.add(place.field("simple").not_supported("the usual balancer is used"));
+            let message = "PASSTHROUGH needs traffic that is intercepted, which is not supported yet: the usual \
+                           balancer is used";
+            let problem = place.field("simple").problem(Code::NotSupported, message);
+            report.add(problem.hint("name the endpoints, by a Service or a ServiceEntry"));
             usual
         }
         Some(other) => {
@@ -64,24 +73,6 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
     };
     (balancer, Vec::new())
-}
-
-fn unserved(written: &LoadBalancer, place: &Place, report: &mut Report) {
-    let fields = [
-        ("localityLbSetting", written.locality_lb_setting.is_some(), "every locality is used alike"),
-        ("zoneAwareLbSetting", written.zone_aware_lb_setting.is_some(), "every zone is used alike"),
-        ("warmup", written.warmup.is_some(), "new endpoints take their full share at once"),
-        (
-            "warmupDurationSecs",
-            written.warmup_duration_secs.is_some(),
-            "new endpoints take their full share at once",
-        ),
-    ];
-    for (field, present, consequence) in fields {
-        if present {
-            report.add(place.field(field).not_supported(consequence));
-        }
-    }
 }
 
 fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
