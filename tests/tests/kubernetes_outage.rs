@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kube::Client;
 use kube::api::DeleteParams;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, Relay, apply_object, resource,
+    ControlPlane, Identity, Namespace, Observer, Options, Relay, apply_object, own_address, resource,
 };
 use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, eventually};
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
@@ -71,14 +71,6 @@ async fn what_was_deleted_behind_a_forgotten_version_is_gone_after_the_next_list
     assert_eq!(said.applied, before.applied + 1);
     assert_eq!(said.synced, 1);
     Ok(())
-}
-
-/// An address of this machine that an API server takes for an endpoint's: it refuses loopback.
-fn own_address() -> Result<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // Nothing is sent: connecting only chooses the interface.
-    socket.connect("192.0.2.1:9").context("this machine has no address but loopback")?;
-    Ok(socket.local_addr()?.ip())
 }
 
 async fn write_endpoints(client: &Client, namespace: &Namespace, backend: &Backend) -> Result<()> {
