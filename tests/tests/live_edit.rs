@@ -48,7 +48,7 @@ async fn sidecar_and_client(mesh: &Mesh, dialect: Dialect) -> Result<(Proxy, Cli
 async fn an_edited_weight_shifts_calls(dialect: Dialect) -> Result<()> {
     let mesh = Mesh::echo(two_versions().await?, &routes("first", "100", "0")).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, dialect).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     traffic.flows(100).await?;
     for (edition, v1, v2) in [("second", "50", "50"), ("third", "0", "100"), ("fourth", "70", "30")] {
         mesh.manifests().write("rules.yaml", &routes(edition, v1, v2))?;
@@ -88,7 +88,7 @@ spec:
 ";
     let mesh = Mesh::echo(two_versions().await?, plain).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     for _ in 0..5 {
         mesh.manifests().write("rules.yaml", &routes("subsets", "50", "50"))?;
         sidecar.routed(&mut client, "subsets").await?;
@@ -108,7 +108,7 @@ async fn endpoints_come_and_go() -> Result<()> {
         Mesh::start(&[("service.yaml", &service("echo", 80)), ("one.yaml", &endpoint_slice("echo", &one))])
             .await?;
     let (_sidecar, client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client);
+    let traffic = Traffic::start(&client);
     traffic.flows(50).await?;
     mesh.manifests().write("two.yaml", &endpoint_slice("echo", &two))?;
     eventually("a call to the new endpoint", || async { (two.answered() > 0).then_some(()) }).await?;
@@ -127,10 +127,36 @@ async fn endpoints_come_and_go() -> Result<()> {
 async fn a_broken_file_leaves_the_last_good_configuration() -> Result<()> {
     let mesh = Mesh::echo(two_versions().await?, &routes("good", "0", "100")).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     mesh.manifests().write("rules.yaml", &routes("broken", "many", "0"))?;
-    mesh.logged(&["rules.yaml"]).await?;
+    mesh.logged(&["error[wrong-type]", "rules.yaml:18:", "spec.http[0].route[0].weight"]).await?;
     // The rest of the folder is still live.
+    let three = Backend::start("three", "v2").await?;
+    mesh.manifests().write("three.yaml", &endpoint_slice("echo", &three))?;
+    eventually("a call to the new endpoint", || async { (three.answered() > 0).then_some(()) }).await?;
+    let outcomes = calls(&mut client, 50, &[]).await;
+    outcomes.none_failed()?;
+    ensure!(outcomes.version("v2") == 50, "{:?}", outcomes.versions);
+    mesh.manifests().write("rules.yaml", &routes("repaired", "100", "0"))?;
+    sidecar.routed(&mut client, "repaired").await?;
+    traffic.stop().await?.none_failed()
+}
+
+/// Envoy rejects an expression that the translation took for good: the last good routes stay, the log names the object,
+/// and what is not concerned goes on changing.
+#[tokio::test]
+async fn a_route_that_envoy_rejects_leaves_the_last_good_one() -> Result<()> {
+    let mesh = Mesh::echo(two_versions().await?, &routes("good", "0", "100")).await?;
+    let (sidecar, mut client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
+    let traffic = Traffic::start(&client);
+    // RE2 repeats at most a thousand times.
+    let regex = "  - match: [{headers: {x-client: {regex: 'a{1001}'}}}]\n    route:";
+    let rejected = routes("rejected", "100", "0").replace(
+        "  - headers",
+        &format!("{regex} [{{destination: {{host: echo.demo.svc.cluster.local}}}}]\n  - headers"),
+    );
+    mesh.manifests().write("rules.yaml", &rejected)?;
+    mesh.logged(&["reject", "VirtualService demo/echo"]).await?;
     let three = Backend::start("three", "v2").await?;
     mesh.manifests().write("three.yaml", &endpoint_slice("echo", &three))?;
     eventually("a call to the new endpoint", || async { (three.answered() > 0).then_some(()) }).await?;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub kubernetes: Kubernetes,
     /// The address of the xDS server; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The address of `/healthz`, `/readyz` and `/metrics`; none are served where it is unset.
+    pub health: Option<SocketAddr>,
     /// Allows plaintext xDS on an address that is not loopback. Everyone who can reach it can read every route.
     pub allow_plaintext_off_loopback: bool,
     /// Logs, written to standard error.
@@ -84,6 +86,7 @@ impl Default for Settings {
             directory: None,
             kubernetes: Kubernetes::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
+            health: None,
             allow_plaintext_off_loopback: false,
             log: Log::default(),
             server: Server::default(),

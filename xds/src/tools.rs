@@ -15,7 +15,7 @@ mod python;
 
 pub use cache::{Cache, CacheError, Lock};
 pub use envoy::{ENVOY_VERSION, Envoy, EnvoyError, EnvoyProgram, FindEnvoyError, Launch};
-pub use http::{HttpError, get};
+pub use http::{HttpError, http_get};
 pub use package::{InstallError, Package, install};
 pub use port::{PortError, ReservedPort};
 pub use process::{Process, ProcessError};

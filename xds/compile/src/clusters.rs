@@ -15,7 +15,7 @@ use crate::hosts::{Host, Members, Port};
 use crate::ir::{Cluster, Discovery, HashBy, Outliers, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
-use crate::report::Report;
+use crate::report::{Place, Report};
 use crate::rules::HostRule;
 use crate::{Group, ProxyKind};
 
@@ -42,12 +42,10 @@ pub(crate) fn cluster(
     }
     let discovery = match &host.members {
         Members::Slices { .. } | Members::Listed { .. } => Discovery::Assigned,
-        Members::Dns(names) if group.kind == ProxyKind::Grpc => {
-            report.add(crate::report::Place::new(host.source.clone(), "").problem(
-                Code::NotForGrpcClients,
-                format!("{} is found by DNS, which proxyless gRPC clients are not told of yet", host.name),
-            ));
-            let _ = names;
+        Members::Dns(_) if group.kind == ProxyKind::Grpc => {
+            let message =
+                format!("{} is found by DNS, which proxyless gRPC clients are not told of yet", host.name);
+            report.add(Place::new(host.source.clone(), "").problem(Code::NotForGrpcClients, message));
             return None;
         }
         Members::Dns(names) => Discovery::Dns(names.get(&port.number).cloned().unwrap_or_default()),

@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tracing::info;
+use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
 use super::settings_file;
 use super::sources::Sources;
+use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use crate::pipeline::{Grouping, Inputs, Pipeline};
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry;
@@ -48,6 +49,9 @@ pub(super) struct Args {
     /// The address of the xDS server; port 0 lets the system choose [default: 127.0.0.1:18000]
     #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The address of /healthz, /readyz and /metrics; port 0 lets the system choose [default: not served]
+    #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_HEALTH")]
+    health: Option<SocketAddr>,
     /// Allow plaintext xDS on an address that is not loopback; everyone who can reach it can read every route
     #[arg(long)]
     allow_plaintext_off_loopback: bool,
@@ -88,6 +92,9 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if let Some(listen) = args.listen {
         settings.listen = listen;
     }
+    if args.health.is_some() {
+        settings.health = args.health;
+    }
     if let Some(format) = args.log_format {
         settings.log.format = format;
     }
@@ -113,6 +120,9 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
+    let (readiness, metrics) = (Readiness::default(), Metrics::new());
+    let first_translation =
+        readiness.task(format!("{}, and the first translation", sources.names().join(", ")));
     let cache = Cache::new();
     let grouping = Grouping::default();
     let assign = grouping.clone();
@@ -120,11 +130,14 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
         Ads::new(cache.clone(), move |node| assign.of(node), AdsConfig::default(), shutdown.clone());
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
+    let streams = ads.streams().clone();
+    let pages = Pages { readiness, metrics: metrics.clone(), streams };
+    let health = serve_health(settings.health, pages.clone(), &shutdown).await?;
     let out = (cache, ads.streams().clone());
-    let pipeline =
-        Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), is_ready);
+    let told = (is_ready, metrics);
+    let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
     let positions = sources.positions();
-    let inputs = Inputs { sources: sources.start(&shutdown), clients, positions };
+    let inputs = Inputs { sources: sources.start(&shutdown, &pages.readiness), clients, positions };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
@@ -132,12 +145,12 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     };
     let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), config));
 
-    let mut told = false;
+    let mut first_translation = Some(first_translation);
     let name = loop {
         tokio::select! {
-            Ok(()) = &mut became_ready, if !told => {
-                told = true;
-                Ready { ready: true, xds: address }.tell(ready)?;
+            Ok(()) = &mut became_ready, if first_translation.is_some() => {
+                first_translation.take().into_iter().for_each(Task::done);
+                Ready { ready: true, xds: address, health }.tell(ready)?;
                 info!(xds = %address, "ready");
             }
             _ = terminate.recv() => break "SIGTERM",
@@ -150,4 +163,23 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     pipeline.await?;
     info!(cut, "ended");
     Ok(())
+}
+
+/// Serves health and metrics where an address is set, and gives the address that it came to be.
+async fn serve_health(
+    address: Option<SocketAddr>,
+    pages: Pages,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for health"))?;
+    let bound = listener.local_addr()?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, pages, shutdown).await {
+            error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok(Some(bound))
 }

@@ -27,6 +27,7 @@ use pilotage_protos::envoy::route::{
     RouteAction, RouteConfiguration, RouteMatch, VirtualHost as Message, WeightedCluster, header_matcher,
     query_parameter_matcher, route, route_match,
 };
+use pilotage_protos::envoy::types::matcher::v3::regex_matcher::{EngineType, GoogleRe2};
 use pilotage_protos::envoy::types::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher,
 };
@@ -38,6 +39,7 @@ use crate::ir::{
     Action, Backend, Condition, Forward, HashBy, HeaderEdit, PathMatch, PathRewrite, Redirect, RedirectPath,
     RedirectStatus, RetryPolicy, RouteTable, Rule, TextMatch, VirtualHost,
 };
+use crate::pattern;
 
 /// The field number of `RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
@@ -158,8 +160,12 @@ fn text(value: &TextMatch) -> Option<StringMatcher> {
     Some(StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() })
 }
 
+#[expect(deprecated, reason = "the runtime key in its place is the bootstrap's, which is not ours to write")]
 fn regex(expression: &str) -> RegexMatcher {
-    RegexMatcher { regex: expression.to_owned(), ..RegexMatcher::default() }
+    let limit = pattern::needs_limit(expression).then(|| {
+        EngineType::GoogleRe2(GoogleRe2 { max_program_size: Some(uint(pattern::MAX_PROGRAM_SIZE)) })
+    });
+    RegexMatcher { regex: expression.to_owned(), engine_type: limit }
 }
 
 fn route_action(forward: &Forward) -> RouteAction {

@@ -74,7 +74,6 @@ pub(crate) fn mesh_hosts(
     for (name, claim) in routing.owned() {
         if scope.hosts.get(name).is_none() {
             let domains = [name.to_owned(), format!("{name}:{PORT_WITHOUT_SERVICE}")];
-            let domains = if name.starts_with('*') { domains[..1].to_vec() } else { domains.to_vec() };
             unknown_host(name, claim, scope, report);
             let via = Via { port: PORT_WITHOUT_SERVICE, gateway: None };
             found.push((
@@ -185,7 +184,6 @@ pub(crate) fn domains(
     let with_port = |names: Vec<String>| -> Vec<String> {
         let mut domains = Vec::new();
         for name in names {
-            // A wildcard ends at the host: with a port behind it, it would be a name that no one has.
             let numbered = format!("{name}:{port}");
             if authority == Authority::WithOrWithoutPort {
                 domains.push(name);
