@@ -55,7 +55,7 @@ async fn the_folder_wins_while_it_has_an_object_and_the_cluster_after_it() -> Re
     let mesh = Mesh::start_with(&[("echo.yaml", &folder)], &arguments).await?;
     let mut proxy = Proxy::sidecar(&mesh, "client", Dialect::Delta).await?;
     let authority = format!("echo.{}.svc.cluster.local:80", namespace.name());
-    let traffic = Traffic::start(proxy.client(&authority).await?);
+    let traffic = Traffic::start(&proxy.client(&authority).await?);
     traffic.flows(50).await?;
     let slice = format!("EndpointSlice {}/echo-1", namespace.name());
     mesh.logged(&["duplicate-object", &slice, "directory:", "kubernetes:", "the former is served"]).await?;
