@@ -35,6 +35,19 @@ impl Namespace {
         Ok(Self { name: created.name_any() })
     }
 
+    /// The namespace `name`, made if it is not there.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn ensure(client: &Client, name: &str) -> Result<Self> {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = v1::Namespace { metadata, ..v1::Namespace::default() };
+        let parameters = PatchParams::apply(FIELD_MANAGER);
+        let namespaces: Api<v1::Namespace> = Api::all(client.clone());
+        namespaces.patch(name, &parameters, &Patch::Apply(namespace)).await?;
+        Ok(Self { name: name.to_owned() })
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name

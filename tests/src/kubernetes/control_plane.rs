@@ -4,7 +4,7 @@
 //! over the same store.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -232,4 +232,15 @@ fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more
     ];
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     arguments
+}
+
+/// An address of this machine that an API server takes for an endpoint's: it refuses loopback.
+///
+/// # Errors
+/// There is none.
+pub fn own_address() -> Result<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Nothing is sent: connecting only chooses the interface.
+    socket.connect("192.0.2.1:9").context("this machine has no address but loopback")?;
+    Ok(socket.local_addr()?.ip())
 }
