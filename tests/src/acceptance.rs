@@ -126,11 +126,11 @@ async fn rejected(events: &mut Events<Group>) -> String {
 fn words(event: &Event<Group>) -> Option<String> {
     match event {
         Event::Outcome(outcome) => match &outcome.answer {
-            Answer::Nacked { rejection, suspects } => {
+            Answer::Nacked { rejection, suspects, .. } => {
                 let names: Vec<&str> = suspects.iter().map(|suspect| &**suspect.name()).collect();
                 Some(format!("{} {names:?} rejected: {}", outcome.resource_type, rejection.message))
             }
-            Answer::Acked => None,
+            Answer::Acked { .. } => None,
         },
         Event::Demand(_) => None,
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kube::Client;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, TypeMeta};
-use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, ProxyKind, Settings, compile};
+use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind, Settings, compile};
 use pilotage_protocol::Name;
 use pilotage_tests::eventually;
 use pilotage_tests::kubernetes::{
@@ -117,7 +117,7 @@ fn group(line: &str) -> (Group, BTreeSet<Name>) {
     let namespace = (*rest.get("namespace").unwrap_or(&"default")).into();
     let labels = list("labels").filter_map(|label| label.split_once('='));
     let labels = labels.map(|(key, value)| (key.into(), value.into())).collect();
-    (Group { kind, namespace, labels }, list("ask").map(Name::from).collect())
+    (Group { kind, namespace, labels, location: Location::default() }, list("ask").map(Name::from).collect())
 }
 
 /// What a group is told, as versions by name, and what is wrong.

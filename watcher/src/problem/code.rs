@@ -104,6 +104,10 @@ codes! {
     UnknownGateway = "unknown-gateway", Error, "IST0101";
     /// A VirtualService host that none of its Gateways' servers has.
     HostNotOnGateway = "host-not-on-gateway", Warning, "IST0132";
+    /// A rule delegates to a VirtualService that is not there, or is no delegate.
+    UnknownDelegate = "unknown-delegate", Error, "IST0101";
+    /// A VirtualService without hosts that nothing delegates to.
+    UnusedDelegate = "unused-delegate", Warning;
     /// Two VirtualServices claim one host on the mesh.
     ConflictingHosts = "conflicting-hosts", Error, "IST0109";
     /// Two DestinationRules for one host, merged.

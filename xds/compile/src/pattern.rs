@@ -11,6 +11,9 @@ const DEFAULT_PROGRAM_SIZE: u64 = 100;
 /// The limit that it is told where an expression needs one; larger expressions are not sent.
 pub(crate) const MAX_PROGRAM_SIZE: u32 = 32_768;
 
+/// RE2 writes no part of an expression out more often than this.
+const MAX_REPEAT: u64 = 1000;
+
 /// Why an RE2 expression cannot be sent, if it cannot.
 ///
 /// The check is by a grammar that RE2 shares but for corners; what RE2 lacks of it is refused here.
@@ -20,10 +23,26 @@ pub(crate) fn regex_error(expression: &str) -> Option<String> {
     }
     match parse(expression) {
         Err(error) => Some(error),
+        Ok(parsed) if repeats(&parsed) > MAX_REPEAT => {
+            Some(format!("RE2 repeats a part at most {MAX_REPEAT} times, nested repetitions multiplied"))
+        }
         Ok(parsed) if program_size(&parsed) > u64::from(MAX_PROGRAM_SIZE) => {
             Some("it is too large once its repetitions are written out".to_owned())
         }
         Ok(_) => None,
+    }
+}
+
+/// How often the part that is repeated most is written out, nested repetitions multiplied as RE2 counts them.
+fn repeats(expression: &Hir) -> u64 {
+    match expression.kind() {
+        HirKind::Repetition(repetition) => {
+            let times = u64::from(repetition.max.unwrap_or(repetition.min).max(1));
+            repeats(&repetition.sub).saturating_mul(times)
+        }
+        HirKind::Capture(capture) => repeats(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().map(repeats).max().unwrap_or(1),
+        HirKind::Empty | HirKind::Look(_) | HirKind::Literal(_) | HirKind::Class(_) => 1,
     }
 }
 
@@ -113,6 +132,8 @@ mod tests {
         assert!(regex_error("[a-z&&[^b]]").is_some());
         assert!(regex_error(&"a".repeat(1025)).is_some());
         assert!(regex_error("((a{100}){100}){100}").is_some());
+        assert!(regex_error("a{1001}").is_some() && regex_error("a{1001,}").is_some());
+        assert!(regex_error("(a{100}){11}").is_some() && regex_error("a{1000}").is_none());
     }
 
     #[test]

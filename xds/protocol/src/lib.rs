@@ -17,11 +17,12 @@ mod resource_type;
 mod response;
 mod session;
 mod snapshot;
+mod spared;
 
 pub use client_profile::ClientProfile;
 pub use collection::Collection;
 pub use config::{Limits, SessionConfig};
-pub use event::{Answered, Event};
+pub use event::{Answered, Blame, Event};
 pub use interest::{Interest, Wildcard};
 pub use request::{Dialect, Names, Rejection, Request, RequestError};
 pub use resource::{Name, Origin, Reference, Resource, Version};
@@ -29,3 +30,8 @@ pub use resource_type::ResourceType;
 pub use response::{Contents, Nonce, Response};
 pub use session::Session;
 pub use snapshot::{Revision, Snapshot};
+pub use spared::Spared;
+
+/// The rules of the protocol, and the proof of each.
+#[doc = include_str!("../RULES.md")]
+pub mod rules {}

@@ -9,6 +9,7 @@ mod apply;
 mod delta;
 mod gate;
 mod plan;
+mod search;
 mod sent;
 mod sotw;
 mod subscription;
@@ -26,7 +27,7 @@ use self::view::View;
 use crate::response::Nonce;
 use crate::{
     ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
-    Revision, SessionConfig, Snapshot,
+    Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -43,6 +44,7 @@ pub struct Session {
     config: SessionConfig,
     now: Instant,
     snapshot: Option<Snapshot>,
+    spared: Arc<Spared>,
     subscriptions: BTreeMap<ResourceType, Subscription>,
     events: VecDeque<Event>,
     last_nonce: u64,
@@ -57,6 +59,7 @@ impl Session {
             config,
             now,
             snapshot: None,
+            spared: Arc::default(),
             subscriptions: BTreeMap::new(),
             events: VecDeque::new(),
             last_nonce: 0,
@@ -87,12 +90,16 @@ impl Session {
             return Ok(());
         }
         if is_current {
-            let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
-                None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
-                None => None,
-            };
-            self.events.extend(event);
+            match error {
+                Some(rejection) => {
+                    let event = answer::reject(subscription, &resource_type, self.dialect, rejection);
+                    self.events.extend(event);
+                }
+                None if is_acceptance(subscription, &names) => {
+                    self.events.extend(answer::accept(subscription, &resource_type));
+                }
+                None => {}
+            }
         }
 
         let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
@@ -104,6 +111,7 @@ impl Session {
             Names::Exactly { names, version } => {
                 let added = sotw::apply(subscription, &names, legacy, intern);
                 if is_first {
+                    subscription.is_returning = !version.is_empty();
                     subscription.claim = sotw::claim(subscription, version);
                 }
                 let is_full = resource_type.is_full_state_in_sotw();
@@ -145,6 +153,13 @@ impl Session {
         }
     }
 
+    /// Takes in what the client is spared: it keeps what it has under these names, as if it had rejected the content
+    /// itself, unless it was sent it before or may hold something unknown.
+    pub fn handle_spared(&mut self, now: Instant, spared: Arc<Spared>) {
+        self.advance(now);
+        self.spared = spared;
+    }
+
     /// Takes in the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
@@ -156,11 +171,19 @@ impl Session {
         let mut from = Bound::Unbounded;
         while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
             let resource_type = resource_type.clone();
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
+                && subscription.search.is_some()
+                && !subscription.is_awaiting()
+            {
+                let target = snapshot.collection(&resource_type).map(Arc::as_ref);
+                self.events.extend(search::revise(subscription, target));
+            }
             let view = View {
                 dialect: self.dialect,
                 now: self.now,
                 reference_wait: self.config.reference_wait,
                 snapshot,
+                spared: &self.spared,
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
@@ -213,7 +236,7 @@ impl Session {
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
-    /// not have it has rejected. `None` while anything is unanswered or held back, and before the first snapshot.
+    /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
         let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
@@ -228,9 +251,12 @@ impl Session {
             is_at_target
                 && !subscription.is_awaiting()
                 && !subscription.answer_due
+                && subscription.search.is_none()
                 && subscription.overlay.iter().all(|(name, exception)| {
                     let rejected = exception.rejected.map(|(_, version)| version);
-                    rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version())
+                    let is_rejected =
+                        rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version());
+                    is_rejected || exception.is_pinned
                 })
         };
         self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())

@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
             match events.next().await {
                 Event::Demand(demand) => println!("{demand:?}"),
                 Event::Outcome(outcome) => match outcome.answer {
-                    Answer::Acked => println!("{} accepts {}", outcome.node, outcome.resource_type),
+                    Answer::Acked { .. } => println!("{} accepts {}", outcome.node, outcome.resource_type),
                     Answer::Nacked { rejection, .. } => {
                         println!("{} rejects: {}", outcome.node, rejection.message);
                     }

@@ -251,8 +251,8 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 
     fn report(&self, event: SessionEvent) {
         let (response, answer) = match event {
-            SessionEvent::Acked(response) => (response, Answer::Acked),
-            SessionEvent::Nacked { response, rejection, suspects } => {
+            SessionEvent::Acked { response, refused } => (response, Answer::Acked { refused }),
+            SessionEvent::Nacked { response, rejection, suspects, blame } => {
                 let names: Vec<&Name> = suspects.iter().map(|suspect| suspect.name()).collect();
                 warn!(
                     resource_type = %response.resource_type,
@@ -262,7 +262,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                     resources = ?names,
                     "the client rejects a response",
                 );
-                (response, Answer::Nacked { rejection, suspects })
+                (response, Answer::Nacked { rejection, suspects, blame })
             }
             SessionEvent::Missing { resource_type, names } => {
                 let group = self.registration.entry.group();
@@ -278,7 +278,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         let entry = &self.registration.entry;
         let mark = Mark::now(response.version, response.revision);
         entry.record(&response.resource_type, |status| match &answer {
-            Answer::Acked => status.acked = Some(mark),
+            Answer::Acked { .. } => status.acked = Some(mark),
             Answer::Nacked { rejection, .. } => status.nacked = Some((mark, rejection.message.clone())),
         });
         self.shared.queue.push(Event::Outcome(Outcome {

@@ -3,19 +3,17 @@
 use std::time::Duration;
 
 use pilotage_protos::envoy::core::{Http2ProtocolOptions, TrafficDirection};
-use pilotage_protos::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
-use pilotage_protos::envoy::extensions::filters::http::router::v3::Router;
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds, http_filter,
+    HttpConnectionManager, Rds,
 };
 use pilotage_protos::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
-use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter};
+use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter::ConfigType};
 use pilotage_protos::envoy::{pack_any, protobuf};
 
-use super::{ads, boolean, duration, metadata, socket};
+use super::{ads, boolean, duration, filter, metadata, socket};
 use crate::ir::{Edge, Entry, Listener};
 
 pub(crate) fn listener(listener: &Listener) -> Message {
@@ -31,7 +29,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
             filter_chains: vec![chain(
                 "envoy.filters.network.http_connection_manager",
                 pack_any(HttpConnectionManager {
-                    http_filters: grpc_web.then(grpc_web_filter).into_iter().chain([router()]).collect(),
+                    http_filters: filter::of_proxy(*grpc_web),
                     ..connection_manager(&listener.name, routes, *edge)
                 }),
             )],
@@ -53,7 +51,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         Entry::Client { routes } => Message {
             api_listener: Some(ApiListener {
                 api_listener: Some(pack_any(HttpConnectionManager {
-                    http_filters: vec![router()],
+                    http_filters: filter::of_client(),
                     route_specifier: Some(rds(routes)),
                     ..HttpConnectionManager::default()
                 })),
@@ -87,28 +85,9 @@ fn rds(routes: &str) -> RouteSpecifier {
     RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: routes.to_owned() })
 }
 
-fn grpc_web_filter() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.grpc_web".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(GrpcWeb::default()))),
-        ..HttpFilter::default()
-    }
-}
-
-fn router() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(Router::default()))),
-        ..HttpFilter::default()
-    }
-}
-
 fn chain(name: &str, config: protobuf::Any) -> FilterChain {
     FilterChain {
-        filters: vec![Filter {
-            name: name.to_owned(),
-            config_type: Some(filter::ConfigType::TypedConfig(config)),
-        }],
+        filters: vec![Filter { name: name.to_owned(), config_type: Some(ConfigType::TypedConfig(config)) }],
         ..FilterChain::default()
     }
 }
