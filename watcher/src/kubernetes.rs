@@ -19,6 +19,7 @@ use crate::{Batch, SourceName};
 mod backoff;
 mod batch;
 mod connect;
+mod crd;
 mod definitions;
 mod follow;
 mod kind;
@@ -30,6 +31,7 @@ mod table;
 mod trouble;
 
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
+pub use crd::custom_resource_definitions;
 pub use status::{KindState, Status};
 
 /// What a kind's follower has to say.

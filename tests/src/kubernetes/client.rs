@@ -91,6 +91,19 @@ pub async fn apply(client: &Client, namespace: &str, manifests: &str) -> Result<
     Ok(applied)
 }
 
+/// Applies every object of some manifests that name their namespaces themselves, or have none.
+///
+/// # Errors
+/// An object is refused; the error names it.
+pub async fn apply_cluster(client: &Client, manifests: &str) -> Result<()> {
+    for document in
+        serde_saphyr::from_multiple::<Value>(manifests).map_err(|error| anyhow::anyhow!("{error}"))?
+    {
+        apply_object(client, None, &document).await?;
+    }
+    Ok(())
+}
+
 /// Applies one object; one that names no namespace goes into `namespace`, or is of the whole cluster where that is none.
 ///
 /// # Errors
