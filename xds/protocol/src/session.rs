@@ -26,8 +26,8 @@ use self::subscription::{Claim, Subscription};
 use self::view::View;
 use crate::response::Nonce;
 use crate::{
-    ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
-    Revision, SessionConfig, Snapshot, Spared,
+    ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError, ResourceType,
+    Response, Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -262,9 +262,42 @@ impl Session {
         self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())
     }
 
+    /// Replaces the interest in a type by an equal one that `share` finds elsewhere, so that many streams need only
+    /// one; worth a call after a request.
+    pub fn share_interest(
+        &mut self,
+        resource_type: &ResourceType,
+        share: impl FnOnce(&Interest) -> Option<Interest>,
+    ) {
+        if let Some(subscription) = self.subscriptions.get_mut(resource_type)
+            && let Some(shared) =
+                share(&subscription.interest).filter(|shared| *shared == subscription.interest)
+        {
+            subscription.interest = shared;
+        }
+    }
+
     /// What the client has subscribed to within a type.
     pub fn interest(&self, resource_type: &ResourceType) -> Option<&Interest> {
         Some(&self.subscriptions.get(resource_type)?.interest)
+    }
+
+    /// What the client has, was sent or has rejected, by type and in the order of names.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let mut holdings = Vec::new();
+        for (resource_type, subscription) in &self.subscriptions {
+            let Some(base) = &subscription.base else {
+                continue;
+            };
+            let interest = &subscription.interest;
+            let covered = base.iter().filter(|resource| interest.covers(resource.name()));
+            holdings.extend(covered.map(|resource| Holding {
+                resource_type: resource_type.clone(),
+                resource: resource.clone(),
+                standing: subscription.standing(resource),
+            }));
+        }
+        holdings
     }
 
     /// The types that the client has asked about, in the order in which they are sent.

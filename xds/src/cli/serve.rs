@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
@@ -143,7 +142,7 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
         ..ServeConfig::default()
     };
-    let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), config));
+    let server = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), config));
 
     let mut first_translation = Some(first_translation);
     let name = loop {

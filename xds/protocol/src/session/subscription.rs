@@ -12,7 +12,7 @@ use super::search::Search;
 use super::sent::{Phase, Sent};
 use crate::collection::entry_hash;
 use crate::response::Nonce;
-use crate::{Collection, Interest, Name, Resource, Version, Wildcard};
+use crate::{Collection, Interest, Name, Resource, Standing, Version, Wildcard};
 
 #[derive(Default)]
 pub(super) struct Subscription {
@@ -132,6 +132,18 @@ impl Subscription {
         !self.overlay.contains_key(name)
             && (sent.is_exception(name)
                 || sent.before(name).resource() != self.base.as_ref().and_then(|base| base.get(name)))
+    }
+
+    /// Where a resource of the base stands.
+    pub(super) fn standing(&self, resource: &Resource) -> Standing {
+        let name = resource.name();
+        match self.overlay.get(name) {
+            Some(_) if self.search.as_ref().is_some_and(|search| search.suspects(name)) => Standing::Withheld,
+            Some(exception) if exception.rejected.is_some() => Standing::Rejected,
+            Some(exception) if exception.held.resource() != Some(resource) => Standing::Withheld,
+            _ if self.is_in_flight(name) => Standing::Sent,
+            _ => Standing::Accepted,
+        }
     }
 
     /// Records what the client has under a name, from an exception to an exception.
