@@ -21,4 +21,4 @@ pub use identity::Identity;
 pub use observer::{Observer, Said};
 pub use relay::Relay;
 pub use schemas::istio_crds;
-pub use toolchain::go;
+pub use toolchain::{GO_VERSION, go};
