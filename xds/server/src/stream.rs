@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    Blame, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType, Session,
+    Blame, ClientFeatures, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType,
+    Session,
 };
 use pilotage_protos::discovery::Node;
 use prost::Message;
@@ -184,8 +185,10 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         span.record("node", node.id.as_str());
         span.record("group", field::debug(&group));
         let kind = Kind::of(&node);
+        let features = ClientFeatures::listed(node.client_features.iter().map(String::as_str));
         let node = Arc::new(node);
-        let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now());
+        let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now())
+            .with_features(features);
         let registration = shared.streams.register(id, (group.clone(), node.clone()), (dialect, caller.peer));
         let (members, is_first) = shared.cache.join(&group, id, registration.entry.listener.clone());
         if is_first {
