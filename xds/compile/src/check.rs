@@ -11,7 +11,7 @@ use crate::compiled::subset_problem;
 use crate::endpoints::select;
 use crate::group::DEFAULT_EGRESS_PORT;
 use crate::report::Report;
-use crate::{Group, ProxyKind, Settings};
+use crate::{Group, Location, ProxyKind, Settings};
 
 type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -27,7 +27,7 @@ pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     }
     let mut of_clients = Report::default();
     for (namespace, asked) in targets(world, settings) {
-        let group = Group { kind: ProxyKind::Grpc, namespace, labels: Labels::new() };
+        let group = Group { kind: ProxyKind::Grpc, namespace, labels: Labels::new(), location: somewhere() };
         collect(world, &group, settings, &asked, &mut of_clients);
     }
     report.extend(of_clients.into_problems().into_iter().map(|problem| match problem.code {
@@ -47,7 +47,12 @@ fn collect(world: &World, group: &Group, settings: &Settings, asked: &BTreeSet<N
 
 fn sidecars(world: &World) -> BTreeSet<Group> {
     let kind = ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: false };
-    let group = |namespace: &Arc<str>, labels| Group { kind, namespace: namespace.clone(), labels };
+    let group = |namespace: &Arc<str>, labels| Group {
+        kind,
+        namespace: namespace.clone(),
+        labels,
+        location: somewhere(),
+    };
     let mut groups: BTreeSet<Group> =
         namespaces(world).iter().map(|namespace| group(namespace, Labels::new())).collect();
     for service in world.virtual_services() {
@@ -69,8 +74,14 @@ fn gateways(world: &World) -> BTreeSet<Group> {
         kind: ProxyKind::Gateway,
         namespace: namespace.clone(),
         labels: labels(selector),
+        location: somewhere(),
     };
     world.gateways().map(|gateway| group(&gateway.meta.namespace, &gateway.spec.selector)).collect()
+}
+
+/// A place like any other, since where a proxy runs is nobody's mistake.
+fn somewhere() -> Location {
+    Location { region: "region".into(), zone: "zone".into(), subzone: "".into(), node: "node".into() }
 }
 
 /// The targets of gRPC clients: every port of a namespace's own hosts.

@@ -15,7 +15,7 @@ use prost::Message;
 use crate::blueprint::{AssignmentPlan, blueprint};
 use crate::endpoints::{Selected, select};
 use crate::hosts::Members;
-use crate::ir::{Action, Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
+use crate::ir::{Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
 use crate::table::{Table, version};
 use crate::{Group, Settings, envoy};
 
@@ -63,7 +63,7 @@ impl Compiled {
         &self.snapshot
     }
 
-    /// What is wrong with the objects that this group sees, sorted by object and field.
+    /// What is wrong with the objects that this group sees, by object and field; of endpoints last.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().chain(self.endpoint_problems.values())
     }
@@ -218,9 +218,7 @@ fn encode_routes(table: &RouteTable, fragments: &HashMap<Arc<VirtualHost>, Fragm
         sources.extend(&host.source);
         for rule in &host.rules {
             sources.extend(&rule.source);
-            if let Action::Forward(forward) = &rule.action {
-                clusters.extend(forward.backends.iter().map(|backend| &backend.cluster));
-            }
+            clusters.extend(rule.clusters());
         }
     }
     let body = envoy::route_configuration(table, parts.map(|fragment| &fragment.body));

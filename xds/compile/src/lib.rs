@@ -31,6 +31,6 @@ mod table;
 
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints};
-pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, ProxyKind};
+pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use pilotage_protos::envoy::core::{Http2ProtocolOptions, TrafficDirection};
-use pilotage_protos::envoy::extensions::filters::http::router::v3::Router;
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds, http_filter,
+    HttpConnectionManager, Rds,
 };
 use pilotage_protos::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
-use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter};
+use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter::ConfigType};
 use pilotage_protos::envoy::{pack_any, protobuf};
 
-use super::{ads, boolean, duration, metadata, socket};
+use super::{ads, boolean, duration, filter, metadata, socket};
 use crate::ir::{Edge, Entry, Listener};
 
 pub(crate) fn listener(listener: &Listener) -> Message {
@@ -24,12 +23,15 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         ..Message::default()
     };
     match &listener.entry {
-        Entry::Http { address, port, routes, edge } => Message {
+        Entry::Http { address, port, routes, edge, grpc_web } => Message {
             address: Some(socket(&address.to_string(), *port)),
             traffic_direction: TrafficDirection::Outbound as i32,
             filter_chains: vec![chain(
                 "envoy.filters.network.http_connection_manager",
-                pack_any(connection_manager(&listener.name, routes, *edge)),
+                pack_any(HttpConnectionManager {
+                    http_filters: filter::of_proxy(*grpc_web),
+                    ..connection_manager(&listener.name, routes, *edge)
+                }),
             )],
             ..message
         },
@@ -49,7 +51,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         Entry::Client { routes } => Message {
             api_listener: Some(ApiListener {
                 api_listener: Some(pack_any(HttpConnectionManager {
-                    http_filters: vec![router()],
+                    http_filters: filter::of_client(),
                     route_specifier: Some(rds(routes)),
                     ..HttpConnectionManager::default()
                 })),
@@ -65,7 +67,6 @@ fn connection_manager(name: &str, routes: &str, edge: Edge) -> HttpConnectionMan
     HttpConnectionManager {
         stat_prefix: name.to_owned(),
         codec_type: CodecType::Auto as i32,
-        http_filters: vec![router()],
         route_specifier: Some(rds(routes)),
         // A stream may be silent for hours and still be wanted: gRPC's own pings do not pass through a proxy.
         stream_idle_timeout: Some(duration(Duration::ZERO)),
@@ -84,20 +85,9 @@ fn rds(routes: &str) -> RouteSpecifier {
     RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: routes.to_owned() })
 }
 
-fn router() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(Router::default()))),
-        ..HttpFilter::default()
-    }
-}
-
 fn chain(name: &str, config: protobuf::Any) -> FilterChain {
     FilterChain {
-        filters: vec![Filter {
-            name: name.to_owned(),
-            config_type: Some(filter::ConfigType::TypedConfig(config)),
-        }],
+        filters: vec![Filter { name: name.to_owned(), config_type: Some(ConfigType::TypedConfig(config)) }],
         ..FilterChain::default()
     }
 }

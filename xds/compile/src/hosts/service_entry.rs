@@ -7,8 +7,9 @@ use std::sync::Arc;
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
 use pilotage_watcher::{Code, Kind, ObjectKey};
 
-use super::{Host, Members, Port, authority, is_domain, is_resolvable, port_problem};
+use super::{Host, Members, Port, Preference, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
+use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
@@ -74,6 +75,7 @@ pub(super) fn hosts(
             ports: ports.clone(),
             members,
             addresses: addresses.clone(),
+            preference: Preference::default(),
             created: meta.created.unwrap_or(0),
         });
     }
@@ -144,7 +146,8 @@ fn dns_members(
             })
             .collect();
         endpoints.sort();
-        endpoints.dedup();
+        endpoints.dedup_by(|one, other| (&one.name, one.port) == (&other.name, other.port));
+        fit(endpoints.iter_mut().map(|endpoint| &mut endpoint.weight));
         endpoints
     };
     ports.iter().map(|port| (port.number, of_port(port))).collect()

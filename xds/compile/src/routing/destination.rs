@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 use pilotage_watcher::resources::Destination;
 
+use super::Scope;
 use super::rule::Via;
-use super::{Claim, Scope};
 use crate::hosts::{cluster_name, expand, nearest};
 use crate::ir::HashBy;
 use crate::report::{Place, Report};
@@ -23,13 +23,13 @@ pub(super) struct Target {
 /// goes on.
 pub(super) fn target(
     written: &Destination,
-    claim: &Claim<'_>,
+    namespace: &str,
     place: &Place,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Target {
-    let name = expand(&written.host, &claim.service.meta.namespace, &scope.settings.cluster_domain);
+    let name = expand(&written.host, namespace, &scope.settings.cluster_domain);
     let subset = written.subset.as_deref().unwrap_or_default();
     let number = written.port.map(|port| port.number).filter(|number| *number != 0);
     let nothing =
