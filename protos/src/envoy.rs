@@ -17,4 +17,3 @@ pub use envoy_types::pb::envoy::config::route::v3 as route;
 pub use envoy_types::pb::envoy::extensions;
 pub use envoy_types::pb::envoy::service::status::v3 as status;
 pub use envoy_types::pb::envoy::r#type as types;
-pub use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;

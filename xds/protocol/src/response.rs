@@ -40,6 +40,14 @@ pub struct Response {
     pub resources: Contents,
     /// Names that do not exist, or no longer do; always empty in SotW.
     pub removed: Arc<[Name]>,
+    /// Names that were asked for and do not exist, where the client has a better way to hear it than to be told of a
+    /// removal or of nothing: errors of single resources for gRPC in SotW (R63), aliases without a resource for virtual
+    /// hosts in delta (R68).
+    pub missing: Arc<[Name]>,
+    /// Resources whose time to live starts anew; a response with any has nothing else (R62).
+    pub heartbeats: Arc<[Resource]>,
+    /// Whether resources are sent with their time to live (R61).
+    pub lifetimes: Lifetimes,
 }
 
 /// Stands for everything in a response but its nonce: responses of one dialect with equal fingerprints are equal on
@@ -48,6 +56,7 @@ pub struct Response {
 pub struct Fingerprint {
     resource_type: ResourceType,
     version: Version,
+    lifetimes: Lifetimes,
     contents: u128,
 }
 
@@ -73,9 +82,29 @@ impl Response {
             hasher.update(name.as_bytes());
             hasher.update(b"\0");
         }
-        let (resource_type, version) = (self.resource_type.clone(), self.version);
-        Fingerprint { resource_type, version, contents: hasher.digest128() }
+        hasher.update(b"missing");
+        for name in self.missing.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(b"heartbeats");
+        for resource in self.heartbeats.iter() {
+            hasher.update(resource.name().as_bytes());
+            hasher.update(&resource.version().0.to_le_bytes());
+        }
+        let (resource_type, version, lifetimes) = (self.resource_type.clone(), self.version, self.lifetimes);
+        Fingerprint { resource_type, version, lifetimes, contents: hasher.digest128() }
     }
+}
+
+/// Whether a client is told how long it may keep a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lifetimes {
+    /// It keeps it until it is told otherwise.
+    #[default]
+    Unsaid,
+    /// It is told; in SotW that takes a wrapper around the resource.
+    Said,
 }
 
 /// The resources of a response.

@@ -8,6 +8,7 @@ mod answer;
 mod apply;
 mod delta;
 mod gate;
+mod heartbeat;
 mod plan;
 mod search;
 mod sent;
@@ -24,10 +25,11 @@ use self::sent::Phase;
 use self::sotw::LegacyWildcard;
 use self::subscription::{Claim, Subscription};
 use self::view::View;
-use crate::response::Nonce;
+use crate::name::normalised;
+use crate::response::{Lifetimes, Nonce};
 use crate::{
-    ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError, ResourceType,
-    Response, Revision, SessionConfig, Snapshot, Spared,
+    ClientFeatures, ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError,
+    ResourceType, Response, Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -41,6 +43,7 @@ use crate::{
 pub struct Session {
     dialect: Dialect,
     profile: ClientProfile,
+    features: ClientFeatures,
     config: SessionConfig,
     now: Instant,
     snapshot: Option<Snapshot>,
@@ -56,6 +59,7 @@ impl Session {
         Self {
             dialect,
             profile,
+            features: ClientFeatures::default(),
             config,
             now,
             snapshot: None,
@@ -64,6 +68,12 @@ impl Session {
             events: VecDeque::new(),
             last_nonce: 0,
         }
+    }
+
+    /// The same stream with a client that has these features.
+    #[must_use]
+    pub fn with_features(self, features: ClientFeatures) -> Self {
+        Self { features, ..self }
     }
 
     /// Takes in a request.
@@ -103,9 +113,12 @@ impl Session {
         }
 
         let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
-        let intern = |name: &str| match collection.and_then(|collection| collection.get(name)) {
-            Some(resource) => resource.name().clone(),
-            None => Name::from(name),
+        let intern = |name: &str| {
+            let name = normalised(name);
+            match collection.and_then(|collection| collection.get(&name)) {
+                Some(resource) => resource.name().clone(),
+                None => Name::from(name.as_ref()),
+            }
         };
         let added = match names {
             Names::Exactly { names, version } => {
@@ -180,6 +193,8 @@ impl Session {
             }
             let view = View {
                 dialect: self.dialect,
+                profile: self.profile,
+                response_bytes: self.config.response_bytes,
                 now: self.now,
                 reference_wait: self.config.reference_wait,
                 snapshot,
@@ -188,16 +203,22 @@ impl Session {
             };
             let plan = plan::plan(&view, &resource_type);
             let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
-            if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type) {
                 let context = apply::Context {
                     dialect: self.dialect,
                     revision: snapshot.revision(),
                     nonce: Nonce(self.last_nonce + 1),
+                    now: self.now,
                     answer_until: self.now + self.config.answer_wait,
+                    lifetimes: lifetimes(self.dialect, self.profile, self.features),
                     has_children,
                 };
                 let mut children = Vec::new();
-                let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);
+                let response = plan
+                    .and_then(|plan| {
+                        apply::apply(subscription, &resource_type, plan, &context, &mut children)
+                    })
+                    .or_else(|| apply::beat(subscription, &resource_type, &context));
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
                 for child in children {
                     if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
@@ -229,6 +250,7 @@ impl Session {
             };
             // While an answer is awaited nothing else can be sent, so only that wait counts.
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
+            let waiting = waiting.chain(subscription.heartbeat_at);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
         // A time that has passed was acted upon when it did, or there was nothing to do.
@@ -370,6 +392,17 @@ impl Session {
         if !names.is_empty() {
             self.events.push_back(Event::Missing { resource_type: resource_type.clone(), names });
         }
+    }
+}
+
+/// Whether a client is told times to live: where it says that it understands them, SotW has the wrapper for them, and
+/// the heartbeats that they need are no fault to it (R61, R62).
+fn lifetimes(dialect: Dialect, profile: ClientProfile, features: ClientFeatures) -> Lifetimes {
+    let has_place = dialect == Dialect::Delta || features.wrapped_in_sotw;
+    if features.ttl && has_place && profile != ClientProfile::Grpc {
+        Lifetimes::Said
+    } else {
+        Lifetimes::Unsaid
     }
 }
 

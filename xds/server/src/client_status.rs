@@ -94,7 +94,7 @@ enum Nodes {
 impl Nodes {
     /// Matchers are alternatives; only the exact id of a node can be matched.
     fn of(question: &ClientStatusRequest) -> Result<Self, Status> {
-        use pilotage_protos::envoy::matcher::string_matcher::MatchPattern;
+        use pilotage_protos::envoy::types::matcher::v3::string_matcher::MatchPattern;
 
         if question.node_matchers.is_empty() {
             return Ok(Self::All);

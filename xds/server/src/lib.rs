@@ -22,6 +22,7 @@ mod serve;
 mod slabs;
 mod stream;
 mod streams;
+mod transfer;
 
 pub use ads::{Ads, AdsConfig};
 pub use cache::{Cache, GroupKey};

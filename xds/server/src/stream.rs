@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    Blame, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType, Session,
+    Blame, ClientFeatures, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType,
+    Session, Snapshot,
 };
 use pilotage_protos::discovery::Node;
 use prost::Message;
@@ -27,6 +28,7 @@ use crate::message::DiscoveryMessage;
 use crate::outflow::Parts;
 use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
+use crate::transfer::Transfer;
 use crate::{GroupKey, StreamId};
 
 /// Unknown type URLs that are remembered as logged; beyond that they are only counted by the session.
@@ -116,7 +118,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
         if !conversation.may_have_responses {
             drop(admission.take());
         }
-        let deadline = conversation.session.poll_timeout();
+        let deadline = conversation.deadline();
         tokio::select! {
             biased;
             permit = responses.reserve(), if conversation.may_have_responses => {
@@ -165,6 +167,9 @@ struct Conversation<'a, K: GroupKey> {
     seen: u64,
     may_have_responses: bool,
     has_responded: bool,
+    /// The snapshot that the session has.
+    told: Option<Snapshot>,
+    transfer: Option<Transfer>,
     kind: Kind,
     only: Option<ResourceType>,
 }
@@ -184,8 +189,10 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         span.record("node", node.id.as_str());
         span.record("group", field::debug(&group));
         let kind = Kind::of(&node);
+        let features = ClientFeatures::listed(node.client_features.iter().map(String::as_str));
         let node = Arc::new(node);
-        let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now());
+        let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now())
+            .with_features(features);
         let registration = shared.streams.register(id, (group.clone(), node.clone()), (dialect, caller.peer));
         let (members, is_first) = shared.cache.join(&group, id, registration.entry.listener.clone());
         if is_first {
@@ -200,6 +207,8 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             seen: 0,
             may_have_responses: false,
             has_responded: false,
+            told: None,
+            transfer: None,
             kind,
             only: caller.only.clone(),
         };
@@ -238,6 +247,11 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         Ok(())
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        let transfer = self.transfer.as_ref().and_then(Transfer::deadline);
+        self.session.poll_timeout().into_iter().chain(transfer).min()
+    }
+
     fn time_passes(&mut self) {
         self.session.handle_timeout(Instant::now());
         self.may_have_responses = true;
@@ -257,6 +271,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         if self.group.leave(entry.id) {
             self.shared.queue.push(Event::Demand(Demand::Idle { group: former }));
         }
+        self.transfer = Some(Transfer::new(&self.session, self.told.as_ref(), Instant::now()));
         // What was asked for by name comes first, so that the group's first snapshot holds it.
         for resource_type in self.session.resource_types() {
             let named = self.session.interest(resource_type).map(Interest::named).unwrap_or_default();
@@ -298,15 +313,23 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         }
         self.run_errands();
         loop {
-            if let Some(snapshot) = self.group.newer(&mut self.seen) {
-                self.session.handle_snapshot(Instant::now(), &snapshot);
+            let (newer, now) = (self.group.newer(&mut self.seen), Instant::now());
+            let newer = match &mut self.transfer {
+                Some(transfer) => transfer.advance(newer, now),
+                None => newer,
+            };
+            if let Some(snapshot) = newer {
+                self.transfer = None;
+                self.session.handle_snapshot(now, &snapshot);
+                self.told = Some(snapshot);
                 self.may_have_responses = true;
             }
             while let Some(event) = self.session.poll_event() {
                 self.report(event);
             }
             // Nothing is settled while there may be something to send.
-            let settled = self.session.settled().filter(|_| !self.may_have_responses);
+            let is_quiet = !self.may_have_responses && self.transfer.is_none();
+            let settled = self.session.settled().filter(|_| is_quiet);
             let Some(revision) =
                 settled.filter(|revision| self.registration.entry.listener.watermark.raise(*revision))
             else {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::heartbeat;
 use super::plan::{Judged, Judgement, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
-use crate::response::{Contents, Nonce};
+use crate::response::{Contents, Lifetimes, Nonce};
 use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
 /// The nonce of no response.
@@ -17,7 +18,9 @@ pub(super) struct Context {
     pub(super) dialect: Dialect,
     pub(super) revision: Revision,
     pub(super) nonce: Nonce,
+    pub(super) now: Instant,
     pub(super) answer_until: Instant,
+    pub(super) lifetimes: Lifetimes,
     /// Whether the client has subscribed to a type that may have to follow.
     pub(super) has_children: bool,
 }
@@ -39,6 +42,7 @@ pub(super) fn apply(
     let former = (subscription.base.clone(), subscription.interest.clone());
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
+    let mut missing: Vec<Name> = Vec::new();
     let mut before_response = Vec::new();
     let mut waits = false;
     let is_whole = matches!(judgement, Judgement::Whole) && !target.is_empty();
@@ -62,6 +66,20 @@ pub(super) fn apply(
                     exception.deadline = None;
                     exception.is_pinned = false;
                 }
+            }
+            Verdict::Missing => {
+                subscription.settle(&name, &target);
+                missing.push(name);
+            }
+            Verdict::Later => {
+                waits = true;
+                let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
+                // Whatever becomes of it, a name that was asked for is answered.
+                let asked = former.asked || subscription.interest.names(&name);
+                subscription.set_exception(
+                    name,
+                    Exception { held: before, asked, deadline: None, is_pinned: false, ..former },
+                );
             }
             Verdict::Spare(version) => {
                 let rejected = Some((NO_RESPONSE, version));
@@ -97,7 +115,7 @@ pub(super) fn apply(
     subscription.base = Some(target.clone());
 
     let is_answer = subscription.answer_due && !waits && !is_probe;
-    if !is_whole && upserts.is_empty() && removed.is_empty() && !is_answer {
+    if !is_whole && upserts.is_empty() && removed.is_empty() && missing.is_empty() && !is_answer {
         return None;
     }
     subscription.answer_due &= is_probe;
@@ -133,7 +151,13 @@ pub(super) fn apply(
             Dialect::Sotw => Arc::default(),
             Dialect::Delta => removed.into(),
         },
+        missing: missing.into(),
+        heartbeats: Arc::default(),
+        lifetimes: context.lifetimes,
     };
+    if context.lifetimes == Lifetimes::Said {
+        subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
+    }
     subscription.sent = Some(Sent::new(
         (response.nonce, response.version, response.revision),
         context.answer_until,
@@ -143,6 +167,36 @@ pub(super) fn apply(
         is_continued,
     ));
     Some(response)
+}
+
+/// A response that only extends times to live, if one is due.
+pub(super) fn beat(
+    subscription: &mut Subscription,
+    resource_type: &ResourceType,
+    context: &Context,
+) -> Option<Response> {
+    if context.lifetimes == Lifetimes::Unsaid || subscription.is_awaiting() || subscription.search.is_some() {
+        return None;
+    }
+    let heartbeats = heartbeat::due(subscription, resource_type, context.now)?;
+    subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
+    let (version, nonce, revision) = (crate::Version(subscription.told), context.nonce, context.revision);
+    let nothing = Contents::Some(Arc::default());
+    let former = (subscription.base.clone(), subscription.interest.clone());
+    let identity = (nonce, version, revision);
+    subscription.sent =
+        Some(Sent::new(identity, context.answer_until, nothing.clone(), former, Vec::new(), false));
+    Some(Response {
+        resource_type: resource_type.clone(),
+        version,
+        nonce,
+        revision,
+        resources: nothing,
+        removed: Arc::default(),
+        missing: Arc::default(),
+        heartbeats,
+        lifetimes: Lifetimes::Said,
+    })
 }
 
 /// Notes what the client awaits after this resource.

@@ -46,6 +46,10 @@ pub(super) enum Verdict {
     Wait(Option<Instant>),
     /// It rejected the current content and keeps what it has (R16).
     Parked,
+    /// It asked for this, which does not exist, and can be told so.
+    Missing,
+    /// There is no room left in the response.
+    Later,
     /// Many like it have rejected this content, and it keeps what it has.
     Spare(Version),
 }
@@ -75,15 +79,35 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         return None;
     }
     let gate = Gate::new(view, resource_type);
-    let whole = view.spared.is_empty_of(resource_type).then(|| judge_whole(subscription, &target, &gate));
+    let is_list = view.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let room = if is_list { usize::MAX } else { view.response_bytes };
+    let may_be_whole = view.spared.is_empty_of(resource_type) && target.bytes() <= room;
+    let whole = may_be_whole.then(|| judge_whole(subscription, &target, &gate));
     let judgement = whole.flatten().unwrap_or_else(|| {
         let judge = |name| {
             let (before, verdict) = judge(view, resource_type, subscription, &target, &gate, &name);
             Judged { name, before, verdict }
         };
-        Judgement::Each(candidates(subscription, &target).into_iter().map(judge).collect())
+        let mut judged: Vec<Judged> = candidates(subscription, &target).into_iter().map(judge).collect();
+        fill(&mut judged, room);
+        Judgement::Each(judged)
     });
     Some(Plan { target, judgement })
+}
+
+/// Leaves for later what does not fit into a response that may be split (H62).
+fn fill(judged: &mut [Judged], room: usize) {
+    let (mut bytes, mut is_first) = (0_usize, true);
+    for one in judged {
+        let Verdict::Send(resource) = &one.verdict else {
+            continue;
+        };
+        bytes = bytes.saturating_add(resource.body().len());
+        if bytes > room && !is_first {
+            one.verdict = Verdict::Later;
+        }
+        is_first = false;
+    }
 }
 
 /// Answers a first request for everything without a record of every name: after a restart all clients ask at once.
@@ -164,6 +188,13 @@ fn judge(
                 Passage::Open => Verdict::Send(wanted.clone()),
                 passage => wait(view, exception, passage).unwrap_or_else(|| Verdict::Send(wanted.clone())),
             }
+        }
+        None if before.is_nothing()
+            && view.has_word_for_missing(resource_type)
+            && subscription.interest.names(name)
+            && (subscription.base.is_none() || exception.asked) =>
+        {
+            Verdict::Missing
         }
         None if must_be_told_of_absence(view, resource_type, subscription, exception, &before, name) => {
             match gate.for_removal(name, before.resource()) {

@@ -33,6 +33,8 @@ pub(super) struct Subscription {
     pub(super) claim: Claim,
     /// Whether the client came with a version in SotW, so that before the first response it may have anything.
     pub(super) is_returning: bool,
+    /// When the next heartbeat is due (R62).
+    pub(super) heartbeat_at: Option<Instant>,
     /// Who is to blame for a rejection, while that is not known.
     pub(super) search: Option<Search>,
     /// Whether the client has accepted nothing since a search in which it rejected every probe.

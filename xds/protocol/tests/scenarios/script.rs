@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    Blame, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request,
-    RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Spared,
-    Version,
+    Blame, ClientFeatures, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection,
+    Request, RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot,
+    Spared, Version,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -27,6 +27,8 @@ pub(crate) fn run(text: &str) -> Outcome {
 struct Stage {
     dialect: Dialect,
     profile: ClientProfile,
+    features: ClientFeatures,
+    config: SessionConfig,
     now: Instant,
     session: Session,
     snapshot: Option<Snapshot>,
@@ -50,7 +52,19 @@ impl Stage {
         let (dialect, profile, now) = (Dialect::Sotw, ClientProfile::Unknown, Instant::now());
         let session = Session::new(dialect, profile, SessionConfig::default(), now);
         let (client, nonces) = (HashMap::new(), BTreeSet::new());
-        Self { dialect, profile, now, session, snapshot: None, client, nonces, events: Vec::new() }
+        let (features, config) = Default::default();
+        Self {
+            dialect,
+            profile,
+            features,
+            config,
+            now,
+            session,
+            snapshot: None,
+            client,
+            nonces,
+            events: Vec::new(),
+        }
     }
 
     fn step(&mut self, line: &str) -> Outcome {
@@ -80,10 +94,16 @@ impl Stage {
     }
 
     fn open(&mut self, rest: &str) -> Outcome {
+        (self.features, self.config) = Default::default();
         for word in rest.split_whitespace() {
             match word {
                 "sotw" => self.dialect = Dialect::Sotw,
                 "delta" => self.dialect = Dialect::Delta,
+                "ttl" => self.features.ttl = true,
+                "wrapped" => self.features.wrapped_in_sotw = true,
+                word if word.starts_with("bytes=") => {
+                    self.config.response_bytes = word[6..].parse().map_err(|_| "bytes expected")?;
+                }
                 agent => self.profile = ClientProfile::from_user_agent(agent),
             }
         }
@@ -92,7 +112,8 @@ impl Stage {
     }
 
     fn connect(&mut self) {
-        self.session = Session::new(self.dialect, self.profile, SessionConfig::default(), self.now);
+        self.session = Session::new(self.dialect, self.profile, self.config.clone(), self.now)
+            .with_features(self.features);
         self.nonces.clear();
         for memory in self.client.values_mut() {
             memory.old_nonce = std::mem::take(&mut memory.nonce);
@@ -316,7 +337,12 @@ fn resource(entry: &str) -> Outcome<Resource> {
         let (type_name, name) = reference.split_once('/')?;
         Some(Reference::new(resource_type(type_name), name))
     });
-    Ok(Resource::new(name, content.as_bytes().to_vec()).with_references(references))
+    let resource = Resource::new(name, content.as_bytes().to_vec()).with_references(references);
+    // A content such as `1!6` lives for six seconds.
+    Ok(match content.split_once('!').and_then(|(_, seconds)| seconds.parse().ok()) {
+        Some(seconds) => resource.with_ttl(Duration::from_secs(seconds)),
+        None => resource,
+    })
 }
 
 fn resource_type(name: &str) -> ResourceType {
@@ -343,5 +369,7 @@ fn shown(response: &Response) -> String {
             .map(|resource| format!("{}={}", resource.name(), String::from_utf8_lossy(resource.body()))),
     );
     words.extend(response.removed.iter().map(|name| format!("-{name}")));
+    words.extend(response.missing.iter().map(|name| format!("?{name}")));
+    words.extend(response.heartbeats.iter().map(|resource| format!("~{}", resource.name())));
     words.join(" ")
 }

@@ -46,9 +46,21 @@ impl Server {
     }
 
     pub(crate) async fn start_on(config: AdsConfig, connections: ServeConfig) -> Self {
+        Self::start_with_all(|node: &Node| node.cluster.clone(), config, connections).await
+    }
+
+    /// A server with another function from node to group.
+    pub(crate) async fn start_where(assign: impl Fn(&Node) -> String + Send + Sync + 'static) -> Self {
+        Self::start_with_all(assign, AdsConfig::default(), ServeConfig::default()).await
+    }
+
+    async fn start_with_all(
+        assign: impl Fn(&Node) -> String + Send + Sync + 'static,
+        config: AdsConfig,
+        connections: ServeConfig,
+    ) -> Self {
         let (cache, shutdown) = (Cache::new(), CancellationToken::new());
-        let (ads, events) =
-            Ads::new(cache.clone(), |node: &Node| node.cluster.clone(), config, shutdown.clone());
+        let (ads, events) = Ads::new(cache.clone(), assign, config, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("its address");
         let routes = ads.routes().add_service(ads.client_status());

@@ -1,6 +1,8 @@
 //! What does not depend on the dialect: refusals, limits, the end of streams, shutdown.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pilotage_protos::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
@@ -9,7 +11,7 @@ use pilotage_server::protocol::{Limits, ResourceType, Revision, SessionConfig};
 use pilotage_server::{AdsConfig, Demand, Event};
 use tonic::Code;
 
-use crate::client::{Server, bodies, node, snapshot, soon};
+use crate::client::{Server, bodies, change, node, snapshot, soon};
 
 const CLUSTER: ResourceType = ResourceType::Cluster;
 
@@ -164,9 +166,7 @@ async fn deserted(server: &mut Server) {
 async fn the_node_is_remembered_for_all_types() {
     let server = Server::start().await;
     let state = snapshot(1, CLUSTER, &[("a", "one")]);
-    server
-        .cache
-        .publish(&"g".to_owned(), crate::client::change(&state, 1, ResourceType::Listener, &[("l", "two")]));
+    server.cache.publish(&"g".to_owned(), change(&state, 1, ResourceType::Listener, &[("l", "two")]));
     let mut talk = server.sotw().await;
     talk.say(first(node("n", "g"), CLUSTER.type_url()));
     assert_eq!(bodies(&talk.response().await.resources), ["one"]);
@@ -292,4 +292,51 @@ async fn garbage_ends_its_own_stream_only() {
     assert_eq!(garbage.hear().await.expect_err("a refusal").code(), Code::InvalidArgument);
     server.cache.publish(&group, snapshot(2, CLUSTER, &[("a", "two")]));
     assert_eq!(bodies(&well_behaved.response().await.resources), ["two"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_moves_keeps_its_names_until_the_new_group_has_them() {
+    let moves = Arc::new(AtomicBool::new(false));
+    let has_moved = moves.clone();
+    let assign = move |_: &Node| {
+        let group = if has_moved.load(Ordering::SeqCst) { "new" } else { "old" };
+        group.to_owned()
+    };
+    let mut server = Server::start_where(assign).await;
+    let first_state = snapshot(1, ResourceType::Endpoint, &[("a", "one"), ("b", "two")]);
+    server.cache.publish(&"old".to_owned(), first_state);
+    // The new group is there already, and does not hold what this client needs.
+    let other = snapshot(2, ResourceType::Endpoint, &[("other", "x")]);
+    server.cache.publish(&"new".to_owned(), other.clone());
+
+    let mut talk = server.delta().await;
+    let type_url = ResourceType::Endpoint.type_url().to_owned();
+    talk.say(DeltaDiscoveryRequest {
+        node: node("n", "g"),
+        type_url: type_url.clone(),
+        resource_names_subscribe: vec!["a".to_owned(), "b".to_owned()],
+        ..DeltaDiscoveryRequest::default()
+    });
+    let response_nonce = talk.response().await.nonce;
+    talk.say(DeltaDiscoveryRequest { type_url, response_nonce, ..DeltaDiscoveryRequest::default() });
+    soon(server.ads.streams().reached(Revision(1))).await;
+
+    moves.store(true, Ordering::SeqCst);
+    server.ads.streams().regroup();
+    let demanded = loop {
+        if let Event::Demand(Demand::Names { group, names, .. }) = soon(server.events.next()).await {
+            assert_eq!(group, "new");
+            break names;
+        }
+    };
+    assert_eq!(demanded.iter().map(AsRef::as_ref).collect::<Vec<_>>(), ["a", "b"]);
+    // A publication without them changes nothing for the client; the one with them is all it hears.
+    let state = change(&other, 3, ResourceType::Endpoint, &[("other", "y")]);
+    server.cache.publish(&"new".to_owned(), state.clone());
+    let state = change(&state, 4, ResourceType::Endpoint, &[("a", "one"), ("b", "new")]);
+    server.cache.publish(&"new".to_owned(), state);
+    let response = talk.response().await;
+    assert!(response.removed_resources.is_empty(), "{:?}", response.removed_resources);
+    assert_eq!(response.resources.len(), 1);
+    assert_eq!(response.resources[0].name, "b");
 }

@@ -3,9 +3,9 @@
 use pilotage_protos::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use pilotage_protos::envoy::matcher::{NodeMatcher, StringMatcher, string_matcher::MatchPattern};
 use pilotage_protos::envoy::status::client_status_discovery_service_client::ClientStatusDiscoveryServiceClient;
 use pilotage_protos::envoy::status::{ClientStatusRequest, ConfigStatus};
+use pilotage_protos::envoy::types::matcher::v3::{NodeMatcher, StringMatcher, string_matcher::MatchPattern};
 use pilotage_server::protocol::{ResourceType, Snapshot};
 use tonic::Code;
 
