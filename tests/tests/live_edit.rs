@@ -3,36 +3,18 @@
 use anyhow::{Result, ensure};
 use pilotage_tests::{
     Backend, Client, Dialect, Mesh, Outcomes, Proxy, Traffic, calls, endpoint_slice, eventually, host,
-    service,
+    routing, service,
 };
 
-const SUBSETS: &str = "\
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo, namespace: demo}
-spec:
-  host: echo.demo.svc.cluster.local
-  subsets:
-  - {name: v1, labels: {version: v1}}
-  - {name: v2, labels: {version: v2}}
----
-";
-
 fn routes(mark: &str, v1: &str, v2: &str) -> String {
-    format!(
+    routing(&format!(
         "\
-{SUBSETS}apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: echo, namespace: demo}}
-spec:
-  hosts: [echo.demo.svc.cluster.local]
-  http:
   - headers: {{response: {{set: {{x-route: {mark}}}}}}}
     route:
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v1}}, weight: {v1}}}
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v2}}, weight: {v2}}}
 "
-    )
+    ))
 }
 
 async fn two_versions() -> Result<Vec<Backend>> {

@@ -13,6 +13,7 @@ mod ready;
 mod render;
 mod serve;
 mod settings;
+mod sources;
 mod tools;
 
 /// A lightweight xDS management server: watches Kubernetes-style manifests and tells Envoys and gRPC clients what they

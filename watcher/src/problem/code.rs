@@ -39,6 +39,8 @@ macro_rules! codes {
 codes! {
     /// A file or folder cannot be read.
     Unreadable = "unreadable", Error;
+    /// A kind that the API server does not let us read.
+    Forbidden = "forbidden", Error;
     /// A file is empty, or became empty: what it held stays.
     EmptyFile = "empty-file", Warning;
     /// The folder holds nothing that is served.
