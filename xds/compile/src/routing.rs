@@ -123,6 +123,11 @@ impl<'w> Routing<'w> {
         self.claims.get(index?)
     }
 
+    /// The VirtualService that names a host itself, if one does.
+    pub(crate) fn owner_of_name(&self, host: &str) -> Option<&Claim<'w>> {
+        self.claims.get(*self.owners.get(host)?)
+    }
+
     /// Every VirtualService that the group can see.
     pub(crate) fn claims(&self) -> &[Claim<'w>] {
         &self.claims
