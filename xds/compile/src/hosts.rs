@@ -215,6 +215,11 @@ impl Hosts {
         }
     }
 
+    /// Leaves out what a proxy need not know, by its own name or another one.
+    pub(crate) fn retain(&mut self, knows: impl Fn(&Host) -> bool) {
+        self.visible.retain(|_, host| knows(host));
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Host> {
         self.visible.get(name).or_else(|| self.visible.get(self.aliases.get(name)?))
     }
@@ -234,9 +239,13 @@ impl Hosts {
             return place
                 .problem(
                     Code::UnknownHost,
-                    format!("host {name} exists but is not exported to this namespace"),
+                    format!(
+                        "host {name} exists but is not seen from here: an exportTo or a Sidecar leaves it out"
+                    ),
                 )
-                .hint("export it to the namespace, or call it from one that sees it");
+                .hint(
+                    "export it to the namespace, and list it in the egress of its Sidecar if there is one",
+                );
         }
         let problem =
             place.problem(Code::UnknownHost, format!("no Service or ServiceEntry has the host {name}"));

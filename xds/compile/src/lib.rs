@@ -27,6 +27,7 @@ mod report;
 mod routing;
 mod rules;
 mod settings;
+mod sidecar;
 mod table;
 
 pub use check::check;

@@ -439,7 +439,25 @@ impl Dice {
     }
 
     fn object(&mut self) -> Object {
-        match self.below(9) {
+        match self.below(10) {
+            9 => {
+                let sidecar = Sidecar {
+                    workload_selector: self.maybe(|dice| ServiceEntrySelector { labels: dice.version() }),
+                    egress: self.some(1, |dice| SidecarEgress {
+                        hosts: dice.some(3, |dice| {
+                            let namespace = dice.pick(&["*", ".", "~", "x", ""]);
+                            format!("{namespace}/{}", dice.host())
+                        }),
+                        ..SidecarEgress::default()
+                    }),
+                    outbound_traffic_policy: self.maybe(|dice| OutboundTrafficPolicy {
+                        mode: None,
+                        egress_proxy: dice.maybe(Self::destination),
+                    }),
+                    ..Sidecar::default()
+                };
+                Object::Sidecar(self.with(sidecar))
+            }
             8 => {
                 let entry = self.workload();
                 Object::WorkloadEntry(self.with(entry))
@@ -506,6 +524,7 @@ impl Dice {
                 Kind::Gateway,
                 Kind::ServiceEntry,
                 Kind::WorkloadEntry,
+                Kind::Sidecar,
             ];
             let kind = self.pick(&kinds);
             return Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES)));
