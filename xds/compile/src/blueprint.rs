@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pilotage_protocol::Name;
 use pilotage_watcher::{Code, World};
 
+use crate::access_log::access_log;
 use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
 use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
@@ -48,6 +49,7 @@ pub(crate) fn blueprint(
     hosts.retain(|host| sidecar.knows(&host.namespace, &host.name, group));
     let rules = Rules::of(world, settings, &hosts, &mut report);
     let routing = Routing::of(world, group, settings, &sidecar, &mut report);
+    let log = access_log(world, group, settings, &mut report);
     let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
     let mut blueprint = Blueprint { report, ..Blueprint::default() };
     match group.kind {
@@ -68,6 +70,9 @@ pub(crate) fn blueprint(
             let used = used(&blueprint);
             clusters(&scope, &mut blueprint, |name| used.contains(name));
         }
+    }
+    for listener in blueprint.listeners.values_mut() {
+        listener.log = log;
     }
     blueprint
 }

@@ -36,7 +36,7 @@ pub(crate) fn routed(
     let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
     let grpc_web = ports.any(|port| port.protocol == Protocol::GrpcWeb);
     let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside, grpc_web };
-    blueprint.listeners.insert(name.clone(), Listener { name, entry, source: None });
+    blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source: None });
     blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
 }
 
@@ -109,7 +109,8 @@ pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Bluepr
             let name: Arc<str> = format!("{LOOPBACK}_{}", port.number).into();
             let cluster = host.cluster_name(port.number, "").into();
             let entry = Entry::Tcp { address: LOOPBACK, port: port.number, cluster };
-            let listener = Listener { name: name.clone(), entry, source: Some(host.source.clone()) };
+            let listener =
+                Listener { name: name.clone(), entry, log: None, source: Some(host.source.clone()) };
             blueprint.listeners.insert(name, listener);
         }
     }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod blueprint;
 mod check;
 mod clusters;
@@ -33,5 +34,5 @@ mod table;
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
-pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
+pub use settings::{AccessLogs, DefaultRetries, LogFormat, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

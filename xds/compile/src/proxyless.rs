@@ -29,7 +29,9 @@ pub(crate) fn listeners(
         let domains = virtual_host.domains.into_iter().chain(known).chain(own);
         virtual_host.domains = domains.collect::<BTreeSet<_>>().into_iter().collect();
         let entry = Entry::Client { routes: routes.clone() };
-        blueprint.listeners.insert(name.clone(), Listener { name: name.clone(), entry, source: None });
+        blueprint
+            .listeners
+            .insert(name.clone(), Listener { name: name.clone(), entry, log: None, source: None });
         let hosts = vec![Arc::new(virtual_host)];
         blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
     }
