@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Service, ServiceEntry, Sidecar,
+    Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 
 /// The name of a source, such as `directory:manifests`.
@@ -32,6 +33,14 @@ pub enum Kind {
     Gateway,
     /// `networking.istio.io` ServiceEntry.
     ServiceEntry,
+    /// `networking.istio.io` WorkloadEntry.
+    WorkloadEntry,
+    /// `networking.istio.io` Sidecar.
+    Sidecar,
+    /// `telemetry.istio.io` Telemetry.
+    Telemetry,
+    /// `pilotage.dev` EnvoyResources.
+    EnvoyResources,
 }
 
 /// The identity of an object: kind, namespace and name.
@@ -82,6 +91,14 @@ pub enum Object {
     Gateway(Arc<WithMeta<Gateway>>),
     /// A ServiceEntry.
     ServiceEntry(Arc<WithMeta<ServiceEntry>>),
+    /// A WorkloadEntry.
+    WorkloadEntry(Arc<WithMeta<WorkloadEntry>>),
+    /// A Sidecar.
+    Sidecar(Arc<WithMeta<Sidecar>>),
+    /// A Telemetry.
+    Telemetry(Arc<WithMeta<Telemetry>>),
+    /// An EnvoyResources.
+    EnvoyResources(Arc<WithMeta<EnvoyResources>>),
 }
 
 impl Object {
@@ -95,6 +112,10 @@ impl Object {
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::Gateway(_) => Kind::Gateway,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::WorkloadEntry(_) => Kind::WorkloadEntry,
+            Self::Sidecar(_) => Kind::Sidecar,
+            Self::Telemetry(_) => Kind::Telemetry,
+            Self::EnvoyResources(_) => Kind::EnvoyResources,
         }
     }
 
@@ -108,6 +129,10 @@ impl Object {
             Self::DestinationRule(object) => &object.meta,
             Self::Gateway(object) => &object.meta,
             Self::ServiceEntry(object) => &object.meta,
+            Self::WorkloadEntry(object) => &object.meta,
+            Self::Sidecar(object) => &object.meta,
+            Self::Telemetry(object) => &object.meta,
+            Self::EnvoyResources(object) => &object.meta,
         }
     }
 
@@ -121,6 +146,10 @@ impl Object {
             (Self::DestinationRule(a), Self::DestinationRule(b)) => Arc::ptr_eq(a, b),
             (Self::Gateway(a), Self::Gateway(b)) => Arc::ptr_eq(a, b),
             (Self::ServiceEntry(a), Self::ServiceEntry(b)) => Arc::ptr_eq(a, b),
+            (Self::WorkloadEntry(a), Self::WorkloadEntry(b)) => Arc::ptr_eq(a, b),
+            (Self::Sidecar(a), Self::Sidecar(b)) => Arc::ptr_eq(a, b),
+            (Self::Telemetry(a), Self::Telemetry(b)) => Arc::ptr_eq(a, b),
+            (Self::EnvoyResources(a), Self::EnvoyResources(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

@@ -4,20 +4,26 @@
 pub mod convert;
 mod destination_rule;
 mod endpoints;
+mod envoy_resources;
 mod gateway;
 mod meta;
 mod pod;
 mod scalar;
 mod service;
 mod service_entry;
+mod sidecar;
+mod telemetry;
 mod virtual_service;
 
 pub use destination_rule::*;
 pub use endpoints::*;
+pub use envoy_resources::*;
 pub use gateway::*;
 pub use meta::*;
 pub use pod::*;
 pub use scalar::*;
 pub use service::*;
 pub use service_entry::*;
+pub use sidecar::*;
+pub use telemetry::*;
 pub use virtual_service::*;

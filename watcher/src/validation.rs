@@ -7,8 +7,11 @@ use crate::resources::Span;
 use crate::{Code, ObjectKey, Problem};
 
 mod destination_rule;
+mod envoy_resources;
 mod gateway;
 mod service_entry;
+mod sidecar;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod virtual_service;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::resources::{
-    DestinationRule, EndpointSlice, Gateway, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Service, ServiceEntry, Sidecar, Telemetry,
+    VirtualService, WithMeta, WorkloadEntry,
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
@@ -30,6 +31,10 @@ pub struct World {
     destination_rules: Table<DestinationRule>,
     gateways: Table<Gateway>,
     service_entries: Table<ServiceEntry>,
+    workload_entries: Table<WorkloadEntry>,
+    sidecars: Table<Sidecar>,
+    telemetries: Table<Telemetry>,
+    envoy_resources: Table<EnvoyResources>,
 }
 
 impl World {
@@ -43,6 +48,10 @@ impl World {
             Object::DestinationRule(new) => config(&mut self.destination_rules, id, Some(new), key),
             Object::Gateway(new) => config(&mut self.gateways, id, Some(new), key),
             Object::ServiceEntry(new) => config(&mut self.service_entries, id, Some(new), key),
+            Object::WorkloadEntry(new) => config(&mut self.workload_entries, id, Some(new), key),
+            Object::Sidecar(new) => config(&mut self.sidecars, id, Some(new), key),
+            Object::Telemetry(new) => config(&mut self.telemetries, id, Some(new), key),
+            Object::EnvoyResources(new) => config(&mut self.envoy_resources, id, Some(new), key),
             Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
             Object::Pod(new) => self.set_pod(id, Some(new)),
         }
@@ -57,6 +66,10 @@ impl World {
             Kind::DestinationRule => config(&mut self.destination_rules, id, None, key.clone()),
             Kind::Gateway => config(&mut self.gateways, id, None, key.clone()),
             Kind::ServiceEntry => config(&mut self.service_entries, id, None, key.clone()),
+            Kind::WorkloadEntry => config(&mut self.workload_entries, id, None, key.clone()),
+            Kind::Sidecar => config(&mut self.sidecars, id, None, key.clone()),
+            Kind::Telemetry => config(&mut self.telemetries, id, None, key.clone()),
+            Kind::EnvoyResources => config(&mut self.envoy_resources, id, None, key.clone()),
             Kind::EndpointSlice => self.set_slice(id, None),
             Kind::Pod => self.set_pod(id, None),
         }
@@ -130,9 +143,32 @@ impl World {
         self.service_entries.values()
     }
 
+    /// Every WorkloadEntry, by namespace and name.
+    pub fn workload_entries(&self) -> impl Iterator<Item = &Arc<WithMeta<WorkloadEntry>>> {
+        self.workload_entries.values()
+    }
+
+    /// Every Sidecar, by namespace and name.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Arc<WithMeta<Sidecar>>> {
+        self.sidecars.values()
+    }
+
+    /// Every Telemetry, by namespace and name.
+    pub fn telemetries(&self) -> impl Iterator<Item = &Arc<WithMeta<Telemetry>>> {
+        self.telemetries.values()
+    }
+
+    /// Every EnvoyResources, by namespace and name.
+    pub fn envoy_resources(&self) -> impl Iterator<Item = &Arc<WithMeta<EnvoyResources>>> {
+        self.envoy_resources.values()
+    }
+
     /// Whether nothing is there that could be served.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.service_entries.is_empty() && self.gateways.is_empty()
+        self.services.is_empty()
+            && self.service_entries.is_empty()
+            && self.gateways.is_empty()
+            && self.envoy_resources.is_empty()
     }
 
     fn set_slice(&mut self, id: NamespacedName, new: Option<Arc<WithMeta<EndpointSlice>>>) -> Touched {

@@ -34,6 +34,22 @@ pub(super) const WATCHED: &[Watched] = &[
     routing(Kind::DestinationRule, "destinationrules"),
     routing(Kind::Gateway, "gateways"),
     routing(Kind::ServiceEntry, "serviceentries"),
+    routing(Kind::WorkloadEntry, "workloadentries"),
+    routing(Kind::Sidecar, "sidecars"),
+    Watched {
+        kind: Kind::Telemetry,
+        group: "telemetry.istio.io",
+        versions: &["v1", "v1alpha1"],
+        plural: "telemetries",
+        custom: true,
+    },
+    Watched {
+        kind: Kind::EnvoyResources,
+        group: "pilotage.dev",
+        versions: &["v1alpha1"],
+        plural: "envoyresources",
+        custom: true,
+    },
 ];
 
 impl Watched {

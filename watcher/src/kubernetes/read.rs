@@ -83,9 +83,14 @@ pub(super) fn read(head: &Head, json: &str) -> Reading {
             },
             Object::Pod,
         ),
-        Kind::VirtualService | Kind::DestinationRule | Kind::Gateway | Kind::ServiceEntry => {
-            routing(head, json)
-        }
+        Kind::VirtualService
+        | Kind::DestinationRule
+        | Kind::Gateway
+        | Kind::ServiceEntry
+        | Kind::WorkloadEntry
+        | Kind::Sidecar
+        | Kind::Telemetry
+        | Kind::EnvoyResources => routing(head, json),
     };
     if reading.problems.iter().any(|problem| problem.severity == Severity::Error) {
         reading.object = None;
@@ -141,6 +146,10 @@ fn aged(head: &Head, mut object: Object) -> Object {
         Object::DestinationRule(object) => set(head, object),
         Object::Gateway(object) => set(head, object),
         Object::ServiceEntry(object) => set(head, object),
+        Object::WorkloadEntry(object) => set(head, object),
+        Object::Sidecar(object) => set(head, object),
+        Object::Telemetry(object) => set(head, object),
+        Object::EnvoyResources(object) => set(head, object),
     }
     object
 }

@@ -17,6 +17,10 @@ pub(crate) enum Form {
     DestinationRule,
     Gateway,
     ServiceEntry,
+    WorkloadEntry,
+    Sidecar,
+    Telemetry,
+    EnvoyResources,
 }
 
 /// What an `apiVersion` and a `kind` say together.
@@ -62,8 +66,10 @@ const GROUPS: &[Group] = &[
             ("DestinationRule", Form::DestinationRule),
             ("Gateway", Form::Gateway),
             ("ServiceEntry", Form::ServiceEntry),
+            ("WorkloadEntry", Form::WorkloadEntry),
+            ("Sidecar", Form::Sidecar),
         ],
-        not_served: &["Sidecar", "WorkloadEntry", "WorkloadGroup", "EnvoyFilter", "ProxyConfig"],
+        not_served: &["WorkloadGroup", "EnvoyFilter", "ProxyConfig"],
     },
     Group {
         name: "gateway.networking.k8s.io",
@@ -91,8 +97,14 @@ const GROUPS: &[Group] = &[
     Group {
         name: "telemetry.istio.io",
         versions: &["v1", "v1alpha1"],
-        forms: &[],
-        not_served: &["Telemetry"],
+        forms: &[("Telemetry", Form::Telemetry)],
+        not_served: &[],
+    },
+    Group {
+        name: "pilotage.dev",
+        versions: &["v1alpha1"],
+        forms: &[("EnvoyResources", Form::EnvoyResources)],
+        not_served: &[],
     },
     Group { name: "extensions.istio.io", versions: &["v1alpha1"], forms: &[], not_served: &["WasmPlugin"] },
 ];

@@ -195,6 +195,10 @@ impl Reading {
             Form::DestinationRule => self.routing(node, &key, api_version, Object::DestinationRule),
             Form::Gateway => self.routing(node, &key, api_version, Object::Gateway),
             Form::ServiceEntry => self.routing(node, &key, api_version, Object::ServiceEntry),
+            Form::WorkloadEntry => self.routing(node, &key, api_version, Object::WorkloadEntry),
+            Form::Sidecar => self.routing(node, &key, api_version, Object::Sidecar),
+            Form::Telemetry => self.routing(node, &key, api_version, Object::Telemetry),
+            Form::EnvoyResources => self.routing(node, &key, api_version, Object::EnvoyResources),
         };
         for problem in validation::names(&key) {
             self.problem(locate(node, &problem.path), problem);
@@ -306,6 +310,10 @@ fn key(form: Form, namespace: Option<&str>, name: &str) -> ObjectKey {
         Form::DestinationRule => Kind::DestinationRule,
         Form::Gateway => Kind::Gateway,
         Form::ServiceEntry => Kind::ServiceEntry,
+        Form::WorkloadEntry => Kind::WorkloadEntry,
+        Form::Sidecar => Kind::Sidecar,
+        Form::Telemetry => Kind::Telemetry,
+        Form::EnvoyResources => Kind::EnvoyResources,
     };
     ObjectKey::new(kind, namespace, name)
 }

@@ -108,6 +108,10 @@ codes! {
     UnknownDelegate = "unknown-delegate", Error, "IST0101";
     /// A VirtualService without hosts that nothing delegates to.
     UnusedDelegate = "unused-delegate", Warning;
+    /// Two ServiceEntries, or one and a Service, have one host.
+    DuplicateHost = "duplicate-host", Warning, "IST0177";
+    /// Two Sidecars are for the same workloads.
+    ConflictingSidecars = "conflicting-sidecars", Error, "IST0110";
     /// Two VirtualServices claim one host on the mesh.
     ConflictingHosts = "conflicting-hosts", Error, "IST0109";
     /// Two DestinationRules for one host, merged.

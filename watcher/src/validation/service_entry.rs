@@ -2,7 +2,7 @@
 
 use super::{Checks, Validate};
 use crate::Problem;
-use crate::resources::ServiceEntry;
+use crate::resources::{ServiceEntry, WorkloadEntry};
 
 impl Validate for ServiceEntry {
     fn validate(&self) -> Vec<Problem> {
@@ -28,6 +28,19 @@ impl Validate for ServiceEntry {
             for (name, number) in &endpoint.ports {
                 checks.port(&format!("spec.endpoints[{index}].ports[{name:?}]"), *number);
             }
+        }
+        checks.problems
+    }
+}
+
+impl Validate for WorkloadEntry {
+    fn validate(&self) -> Vec<Problem> {
+        let mut checks = Checks::new();
+        if self.address.as_deref().is_none_or(str::is_empty) {
+            checks.missing("spec", "there is no `address`");
+        }
+        for (name, number) in &self.ports {
+            checks.port(&format!("spec.ports[{name:?}]"), *number);
         }
         checks.problems
     }

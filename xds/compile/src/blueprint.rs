@@ -6,12 +6,14 @@ use std::sync::Arc;
 use pilotage_protocol::Name;
 use pilotage_watcher::{Code, World};
 
+use crate::access_log::access_log;
 use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
 use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
+use crate::sidecar::Sidecar;
 use crate::{Group, ProxyKind, Settings, clusters, edge, egress, proxyless};
 
 /// Clusters, listeners and routes by name, and how to find the endpoints.
@@ -42,14 +44,17 @@ pub(crate) fn blueprint(
     asked: &BTreeSet<Name>,
 ) -> Blueprint {
     let mut report = Report::default();
-    let hosts = Hosts::of(world, settings, &group.namespace, &mut report);
+    let sidecar = Sidecar::of(world, group, settings, &mut report);
+    let mut hosts = Hosts::of(world, settings, &group.namespace, &mut report);
+    hosts.retain(|host| sidecar.knows(&host.namespace, &host.name, group));
     let rules = Rules::of(world, settings, &hosts, &mut report);
-    let routing = Routing::of(world, group, settings, &mut report);
+    let routing = Routing::of(world, group, settings, &sidecar, &mut report);
+    let log = access_log(world, group, settings, &mut report);
     let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
     let mut blueprint = Blueprint { report, ..Blueprint::default() };
     match group.kind {
         ProxyKind::Sidecar { egress_port, tcp_egress } => {
-            egress::routed(egress_port, &scope, &routing, &mut blueprint);
+            egress::routed(egress_port, &scope, &routing, &sidecar, &mut blueprint);
             if tcp_egress {
                 egress::opaque(egress_port, &scope, &mut blueprint);
             }
@@ -65,6 +70,9 @@ pub(crate) fn blueprint(
             let used = used(&blueprint);
             clusters(&scope, &mut blueprint, |name| used.contains(name));
         }
+    }
+    for listener in blueprint.listeners.values_mut() {
+        listener.log = log;
     }
     blueprint
 }

@@ -66,6 +66,17 @@ fn sidecars(world: &World) -> BTreeSet<Group> {
             groups.insert(group(&rule.meta.namespace, labels(&selector.match_labels)));
         }
     }
+    for sidecar in world.sidecars() {
+        let selected = sidecar.spec.workload_selector.as_ref().map(|selector| labels(&selector.labels));
+        groups.insert(group(&sidecar.meta.namespace, selected.unwrap_or_default()));
+    }
+    for telemetry in world.telemetries() {
+        let selected = telemetry.spec.selector.as_ref().map(|selector| labels(&selector.match_labels));
+        groups.insert(group(&telemetry.meta.namespace, selected.unwrap_or_default()));
+    }
+    for resources in world.envoy_resources() {
+        groups.insert(group(&resources.meta.namespace, labels(&resources.spec.proxies.labels)));
+    }
     groups
 }
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 use pilotage_watcher::{Code, Severity};
 
 use crate::endpoints::Spread;
-use crate::hosts::{Host, Members, Port};
-use crate::ir::{Cluster, Discovery, HashBy, ProxyVersion, Upstream};
+use crate::hosts::{Host, Members, Port, Resolve};
+use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
@@ -45,14 +45,10 @@ pub(crate) fn cluster(
         return None;
     }
     let discovery = match &host.members {
-        Members::Slices { .. } | Members::Listed { .. } => Discovery::Assigned,
-        Members::Dns(_) if group.kind == ProxyKind::Grpc => {
-            let message =
-                format!("{} is found by DNS, which proxyless gRPC clients are not told of yet", host.name);
-            report.add(Place::new(host.source.clone(), "").problem(Code::NotForGrpcClients, message));
-            return None;
+        Members::Slices { .. } | Members::Listed { .. } | Members::Selected { .. } => Discovery::Assigned,
+        Members::Dns { names, resolve } => {
+            by_name(host, names.get(&port.number), *resolve, group.kind, report)?
         }
-        Members::Dns(names) => Discovery::Dns(names.get(&port.number).cloned().unwrap_or_default()),
     };
     let (balancer, _) = balancer(&policy, group.kind, report);
     let spread = locality::spread(host, &policy, group, report);
@@ -99,6 +95,32 @@ fn proxy_protocol(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report) -> 
             report.add(problem.hint("use V1 or V2"));
             Some(ProxyVersion::V1)
         }
+    }
+}
+
+/// How names are resolved; none where the client cannot.
+fn by_name(
+    host: &Host,
+    names: Option<&Vec<DnsEndpoint>>,
+    resolve: Resolve,
+    kind: ProxyKind,
+    report: &mut Report,
+) -> Option<Discovery> {
+    let names = names.map(Vec::as_slice).unwrap_or_default();
+    match (kind, resolve, names) {
+        (ProxyKind::Grpc, _, [only]) | (_, Resolve::FirstAddress, [only, ..]) => {
+            Some(Discovery::LatestName(only.clone()))
+        }
+        (ProxyKind::Grpc, _, _) => {
+            let message = format!(
+                "{} is found by {} names, and proxyless gRPC clients resolve exactly one",
+                host.name,
+                names.len()
+            );
+            report.add(Place::new(host.source.clone(), "").problem(Code::NotForGrpcClients, message));
+            None
+        }
+        (_, _, names) => Some(Discovery::Dns(names.to_vec())),
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn listeners(world: &World, scope: &Scope<'_>, routing: &Routing<'_>,
         let entry = Entry::Http { address, port, routes: routes.clone(), edge: Edge::Outside, grpc_web };
         let source = servers.first().map(|server| server.source.clone());
         blueprint.routes.insert(routes, table);
-        blueprint.listeners.insert(name.clone(), Listener { name, entry, source });
+        blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source });
     }
 }
 

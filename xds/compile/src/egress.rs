@@ -8,10 +8,13 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
-use crate::ir::{Action, Edge, Entry, Listener, RouteTable, Rule, VirtualHost};
+use crate::ir::{
+    Action, Backend, Edge, Entry, Forward, HeaderEdits, Listener, RouteTable, Rule, VirtualHost,
+};
 use crate::protocol::Protocol;
-use crate::report::Place;
-use crate::routing::{Routing, Scope, mesh_hosts};
+use crate::report::{Place, Report};
+use crate::routing::{Routing, Scope, Via, mesh_hosts, target};
+use crate::sidecar::Sidecar;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -19,25 +22,47 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ROUTES: &str = "egress";
 
 /// The listener for everything that is routed by request.
-pub(crate) fn routed(port: u16, scope: &Scope<'_>, routing: &Routing<'_>, blueprint: &mut Blueprint) {
+pub(crate) fn routed(
+    port: u16,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    sidecar: &Sidecar<'_>,
+    blueprint: &mut Blueprint,
+) {
     let mut hosts = mesh_hosts(scope, routing, &mut blueprint.report);
-    hosts.push(Arc::new(unknown_authority()));
+    hosts.push(Arc::new(unknown_authority(port, scope, sidecar, &mut blueprint.report)));
     let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
     let routes: Arc<str> = ROUTES.into();
     let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
     let grpc_web = ports.any(|port| port.protocol == Protocol::GrpcWeb);
     let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside, grpc_web };
-    blueprint.listeners.insert(name.clone(), Listener { name, entry, source: None });
+    blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source: None });
     blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
 }
 
-/// The answer to an authority that means no host.
+/// The answer to an authority that means no host, or the way to a proxy that knows more.
 ///
 /// Without it Envoy would answer 404, which a gRPC client reads as UNIMPLEMENTED, as if the method were wrong. 503 is
 /// UNAVAILABLE, and the body becomes the message of the error.
-fn unknown_authority() -> VirtualHost {
-    let body = "no Service, ServiceEntry or VirtualService has this :authority";
-    let action = Action::Respond { status: 503, body: body.as_bytes().into() };
+fn unknown_authority(
+    port: u16,
+    scope: &Scope<'_>,
+    sidecar: &Sidecar<'_>,
+    report: &mut Report,
+) -> VirtualHost {
+    let action = match sidecar.egress_proxy() {
+        Some((proxy, namespace, place)) => {
+            let via = Via { port, gateway: None };
+            let cluster = target(proxy, namespace, &place, &via, scope, report).cluster;
+            let headers = HeaderEdits::default();
+            let backend = Backend { cluster, weight: 1, headers, authority_rewrite: None };
+            Action::Forward(Box::new(Forward { backends: vec![backend], ..Forward::default() }))
+        }
+        None => {
+            let body = "no Service, ServiceEntry or VirtualService has this :authority";
+            Action::Respond { status: 503, body: body.as_bytes().into() }
+        }
+    };
     let rule = Rule::always("unknown-authority", action);
     VirtualHost {
         name: "unknown-authority".into(),
@@ -84,7 +109,8 @@ pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Bluepr
             let name: Arc<str> = format!("{LOOPBACK}_{}", port.number).into();
             let cluster = host.cluster_name(port.number, "").into();
             let entry = Entry::Tcp { address: LOOPBACK, port: port.number, cluster };
-            let listener = Listener { name: name.clone(), entry, source: Some(host.source.clone()) };
+            let listener =
+                Listener { name: name.clone(), entry, log: None, source: Some(host.source.clone()) };
             blueprint.listeners.insert(name, listener);
         }
     }

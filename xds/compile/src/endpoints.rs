@@ -12,7 +12,7 @@ use std::sync::Arc;
 use pilotage_watcher::World;
 use pilotage_watcher::resources::{self, Transport, WorkloadEntry};
 
-use crate::hosts::{Members, Port, endpoint_port};
+use crate::hosts::{Family, Members, Port, endpoint_port};
 pub(crate) use spread::{HOSTNAME, REGION, Spread, ZONE, covers, label_of_failover, of_location};
 
 use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
@@ -60,15 +60,35 @@ struct Found {
     endpoints: BTreeMap<(IpAddr, u16), Sighting>,
     candidates: usize,
     matching: usize,
+    /// The sockets of each Pod; one with several has addresses of both families.
+    of_pod: BTreeMap<Arc<str>, Vec<(IpAddr, u16)>>,
+}
+
+impl Found {
+    /// Leaves one address of each Pod: two would be called twice as often as the one of another Pod.
+    fn keep_family(&mut self, family: Family) {
+        for sockets in std::mem::take(&mut self.of_pod).into_values() {
+            let is_preferred = |socket: &&(IpAddr, u16)| socket.0.is_ipv6() == (family == Family::V6);
+            if sockets.iter().any(|socket| is_preferred(&socket)) {
+                for other in sockets.iter().filter(|socket| !is_preferred(socket)) {
+                    self.endpoints.remove(other);
+                }
+            }
+        }
+    }
 }
 
 /// The endpoints that a selection has now.
 pub(crate) fn select(world: &World, members: &Members, selection: &Selection) -> Selected {
     let mut found = Found::default();
     match members {
-        Members::Slices { service, .. } => from_slices(world, service, selection, &mut found),
-        Members::Listed { entries, targets } => from_list(entries, targets, selection, &mut found),
-        Members::Dns(_) => {}
+        Members::Slices { service, family, .. } => {
+            from_slices(world, service, selection, &mut found);
+            found.keep_family(*family);
+        }
+        Members::Selected { labels, targets } => from_labels(world, labels, targets, selection, &mut found),
+        Members::Listed { entries, targets } => from_list(&entries[..], targets, selection, &mut found),
+        Members::Dns { .. } => {}
     }
     fit(found.endpoints.values_mut().map(|(_, _, weight, _)| weight));
     let mut by_rank: BTreeMap<(u32, Locality), Vec<Endpoint>> = BTreeMap::new();
@@ -120,14 +140,57 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
                 HOSTNAME => endpoint.node.as_deref(),
                 key => labels_of(world, &selection.namespace, endpoint)?.get(key).map(|value| &**value),
             });
+            if let Some(pod) = &endpoint.pod {
+                found.of_pod.entry(pod.clone()).or_default().push((*address, port.port));
+            }
             let endpoint = Endpoint { address: *address, port: port.port, health, weight: 1 };
             insert(found, locality, endpoint, rank);
         }
     }
 }
 
-fn from_list(
-    entries: &[WorkloadEntry],
+/// The Pods and WorkloadEntries of the namespace that have the labels of a selector.
+fn from_labels(
+    world: &World,
+    wanted: &BTreeMap<String, String>,
+    targets: &BTreeMap<u16, u16>,
+    selection: &Selection,
+    found: &mut Found,
+) {
+    let namespace = &*selection.namespace;
+    let entries = world.workload_entries().filter(|entry| *entry.meta.namespace == *namespace);
+    let selected = entries.filter(|entry| {
+        wanted.iter().all(|(key, value)| {
+            let own = entry.spec.labels.get(key).map(String::as_str);
+            own.or_else(|| entry.meta.labels.get(key.as_str()).map(|own| &**own)) == Some(value)
+        })
+    });
+    from_list(selected.map(|entry| &entry.spec), targets, selection, found);
+    let has = |pod: &&Arc<resources::WithMeta<resources::Pod>>, labels: &BTreeMap<String, String>| {
+        labels
+            .iter()
+            .all(|(key, value)| pod.meta.labels.get(key.as_str()).is_some_and(|own| **own == **value))
+    };
+    let port = targets.get(&selection.port.number).copied().unwrap_or(selection.port.number);
+    for pod in world.pods_in(namespace).filter(|pod| has(pod, wanted)) {
+        let is_over = matches!(pod.spec.phase.as_deref(), Some("Succeeded" | "Failed"));
+        let Some(address) = pod.spec.ips.first().filter(|_| !is_over) else { continue };
+        found.candidates += 1;
+        if !has(&pod, &selection.labels) {
+            continue;
+        }
+        found.matching += 1;
+        let endpoint = Endpoint { address: *address, port, health: Health::Healthy, weight: 1 };
+        let rank = selection.spread.rank(&Locality::default(), |key| match key {
+            HOSTNAME => pod.spec.node.as_deref(),
+            key => pod.meta.labels.get(key).map(|value| &**value),
+        });
+        insert(found, Locality::default(), endpoint, rank);
+    }
+}
+
+fn from_list<'a>(
+    entries: impl IntoIterator<Item = &'a WorkloadEntry>,
     targets: &BTreeMap<u16, u16>,
     selection: &Selection,
     found: &mut Found,

@@ -3,6 +3,7 @@
 //! What is written here serves gRPC clients as well: where their rules are stricter (R-numbers and A-numbers in the
 //! comments), the shape that both accept is used.
 
+mod access_log;
 mod cluster;
 mod endpoint;
 mod filter;

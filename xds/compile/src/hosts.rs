@@ -4,22 +4,22 @@
 //! the older. Hosts that the namespace may not see are known by name, so that a reference to one can say so.
 
 mod name;
+mod service;
 mod service_entry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilotage_watcher::resources::{Service, ServiceAddress, WithMeta, WorkloadEntry};
-use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
+use pilotage_watcher::resources::WorkloadEntry;
+use pilotage_watcher::{Code, ObjectKey, Problem, World};
 
 pub(crate) use service_entry::endpoint_port;
 
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
 
 use crate::Settings;
-use crate::endpoints::{HOSTNAME, REGION, ZONE};
 use crate::ir::DnsEndpoint;
-use crate::protocol::{self, Declared, Note, Protocol};
+use crate::protocol::{Declared, Note, Protocol};
 use crate::report::{Place, Report};
 
 /// One host.
@@ -31,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) source: ObjectKey,
     pub(crate) ports: Vec<Port>,
     pub(crate) members: Members,
+    /// Other Services that are this host by another name.
+    pub(crate) aliases: Vec<Alias>,
     /// Virtual addresses, by which a client may also name the host.
     pub(crate) addresses: Vec<Arc<str>>,
     pub(crate) preference: Preference,
@@ -46,6 +48,14 @@ pub(crate) struct Port {
     pub(crate) protocol: Protocol,
 }
 
+/// Another name of a host: an ExternalName Service that leads to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    pub(crate) name: Arc<str>,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) source: ObjectKey,
+}
+
 /// Which endpoints of a host its own object prefers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Preference {
@@ -59,11 +69,30 @@ pub(crate) struct Preference {
 #[derive(Clone, Debug)]
 pub(crate) enum Members {
     /// The EndpointSlices of a Service of the same namespace.
-    Slices { service: Arc<str>, headless: bool },
+    Slices { service: Arc<str>, headless: bool, family: Family },
     /// A list, with the port on the endpoint of each Service port.
     Listed { entries: Arc<[WorkloadEntry]>, targets: Arc<BTreeMap<u16, u16>> },
+    /// The Pods and WorkloadEntries of the same namespace that have these labels.
+    Selected { labels: Arc<BTreeMap<String, String>>, targets: Arc<BTreeMap<u16, u16>> },
     /// Names to resolve, by port.
-    Dns(BTreeMap<u16, Vec<DnsEndpoint>>),
+    Dns { names: BTreeMap<u16, Vec<DnsEndpoint>>, resolve: Resolve },
+}
+
+/// Which address is called of a Pod that has one of each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Family {
+    #[default]
+    V4,
+    V6,
+}
+
+/// What becomes of the answers of a resolver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolve {
+    /// Every address is an endpoint, as long as the answers have it.
+    EveryAddress,
+    /// A new connection goes to the first address of the latest answer; those there are stay.
+    FirstAddress,
 }
 
 impl Host {
@@ -98,13 +127,16 @@ pub(crate) struct Hosts {
     visible: BTreeMap<Arc<str>, Host>,
     /// Every name there is.
     known: BTreeSet<Arc<str>>,
+    /// The host that another name leads to.
+    aliases: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Hosts {
     pub(crate) fn of(world: &World, settings: &Settings, namespace: &str, report: &mut Report) -> Self {
         let mut hosts = Self::default();
+        let mut aliases = Vec::new();
         for service in world.services() {
-            let host = of_service(service, settings, report);
+            let host = service::host(service, settings, report);
             if !is_domain(&host.name) {
                 let message = format!("{:?} is not a host name: the Service is not served", host.name);
                 report.add(Place::new(host.source, "metadata.name").problem(Code::InvalidValue, message));
@@ -118,6 +150,9 @@ impl Hosts {
                 .map(|entry| entry.trim().to_owned())
                 .collect();
             if is_visible(&export, &service.meta.namespace, namespace) {
+                if let Some(target) = service::external_name(service) {
+                    aliases.push((host.name.clone(), target));
+                }
                 hosts.visible.insert(host.name.clone(), host);
             }
         }
@@ -125,18 +160,68 @@ impl Hosts {
         entries.sort_by_key(|entry| (&*entry.meta.namespace != namespace, entry.precedence()));
         for entry in entries {
             let visible = is_visible(&entry.spec.export_to, &entry.meta.namespace, namespace);
-            for host in service_entry::hosts(entry, settings, report) {
+            for (index, host) in service_entry::hosts(entry, settings, report) {
                 hosts.known.insert(host.name.clone());
-                if visible {
-                    hosts.visible.entry(host.name.clone()).or_insert(host);
+                if !visible {
+                    continue;
+                }
+                if let Some(first) = hosts.visible.get(&host.name) {
+                    let message = format!(
+                        "{} has the host {} and comes first: of this entry its ports and endpoints are not used",
+                        first.source, host.name
+                    );
+                    let place = Place::new(host.source.clone(), "spec.hosts").index(index);
+                    let hint = "put the endpoints into one ServiceEntry, or name another host";
+                    report.add(place.problem(Code::DuplicateHost, message).hint(hint));
+                } else {
+                    hosts.visible.insert(host.name.clone(), host);
                 }
             }
         }
+        hosts.fold_aliases(aliases);
         hosts
     }
 
+    /// Makes ExternalName Services that lead to a known host another name of it.
+    fn fold_aliases(&mut self, mut aliases: Vec<(Arc<str>, String)>) {
+        // What leads to an alias leads to what that leads to; a circle leads nowhere and stays as it is.
+        let leads: BTreeMap<Arc<str>, String> = aliases.iter().cloned().collect();
+        aliases.retain(|(name, target)| self.visible.contains_key(target.as_str()) && **name != **target);
+        for (name, target) in aliases {
+            let mut end = target;
+            for _ in 0..leads.len() {
+                match leads.get(end.as_str()) {
+                    Some(next) if self.visible.contains_key(next.as_str()) => end.clone_from(next),
+                    _ => break,
+                }
+            }
+            // The end of a circle is one of its own names.
+            let in_circle = leads.get(end.as_str()).is_some_and(|next| self.known.contains(next.as_str()));
+            if in_circle {
+                continue;
+            }
+            let Some(host) = self.visible.remove(&name) else { continue };
+            let alias =
+                Alias { name: name.clone(), namespace: host.namespace.clone(), source: host.source.clone() };
+            match self.visible.get_mut(end.as_str()) {
+                Some(target) => {
+                    target.aliases.push(alias);
+                    self.aliases.insert(name, end.into());
+                }
+                None => {
+                    self.visible.insert(name, host);
+                }
+            }
+        }
+    }
+
+    /// Leaves out what a proxy need not know, by its own name or another one.
+    pub(crate) fn retain(&mut self, knows: impl Fn(&Host) -> bool) {
+        self.visible.retain(|_, host| knows(host));
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Host> {
-        self.visible.get(name)
+        self.visible.get(name).or_else(|| self.visible.get(self.aliases.get(name)?))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Host> {
@@ -154,82 +239,19 @@ impl Hosts {
             return place
                 .problem(
                     Code::UnknownHost,
-                    format!("host {name} exists but is not exported to this namespace"),
+                    format!(
+                        "host {name} exists but is not seen from here: an exportTo or a Sidecar leaves it out"
+                    ),
                 )
-                .hint("export it to the namespace, or call it from one that sees it");
+                .hint(
+                    "export it to the namespace, and list it in the egress of its Sidecar if there is one",
+                );
         }
         let problem =
             place.problem(Code::UnknownHost, format!("no Service or ServiceEntry has the host {name}"));
         match nearest(name, self.visible.keys().map(|known| &**known)) {
             Some(known) => problem.hint(format!("did you mean {known}?")),
             None => problem.hint("create the Service or a ServiceEntry, or correct the name"),
-        }
-    }
-}
-
-fn of_service(service: &WithMeta<Service>, settings: &Settings, report: &mut Report) -> Host {
-    let meta = &service.meta;
-    let source = ObjectKey::new(Kind::Service, meta.namespace.clone(), meta.name.clone());
-    let name =
-        format!("{}.{}.svc.{}", meta.name, meta.namespace, settings.cluster_domain).to_ascii_lowercase();
-    let mut ports: Vec<Port> = Vec::new();
-    for (index, port) in service.spec.ports.iter().enumerate() {
-        let declared = protocol::of_service_port(port, settings.undeclared_ports);
-        let place = Place::new(source.clone(), format!("spec.ports[{index}]"));
-        report.extend(port_problem(&place, port.port, &port.name, port.app_protocol.as_deref(), declared));
-        let known = ports.iter().any(|known| known.number == port.port);
-        if declared.protocol != Protocol::Datagram && port.port != 0 && !known {
-            ports.push(Port { number: port.port, name: port.name.clone(), protocol: declared.protocol });
-        }
-    }
-    let preference = Preference {
-        only_same_node: service.spec.internal_traffic_local,
-        near: distribution(service, &Place::new(source.clone(), "spec.trafficDistribution"), report),
-    };
-    let (members, addresses) = match &service.spec.address {
-        ServiceAddress::ExternalName(target) => {
-            let name = target.trim_end_matches('.');
-            if !is_resolvable(name) {
-                let message = format!("{target:?} is not a DNS name: the Service has no endpoints");
-                let place = Place::new(source.clone(), "spec.externalName");
-                report.add(place.problem(Code::InvalidEndpoint, message).hint("write a full DNS name"));
-            }
-            let endpoint = |port| DnsEndpoint { name: name.into(), port, weight: 1 };
-            let names = |port| is_resolvable(name).then(|| endpoint(port)).into_iter().collect();
-            let names = ports.iter().map(|port| (port.number, names(port.number))).collect();
-            (Members::Dns(names), Vec::new())
-        }
-        ServiceAddress::Headless => {
-            (Members::Slices { service: meta.name.clone(), headless: true }, Vec::new())
-        }
-        ServiceAddress::ClusterIp(addresses) => (
-            Members::Slices { service: meta.name.clone(), headless: false },
-            addresses.iter().map(|address| authority(*address)).collect(),
-        ),
-    };
-    Host {
-        name: name.into(),
-        namespace: meta.namespace.clone(),
-        source,
-        ports,
-        members,
-        addresses,
-        preference,
-        created: meta.created.unwrap_or(0),
-    }
-}
-
-fn distribution(service: &WithMeta<Service>, place: &Place, report: &mut Report) -> &'static [&'static str] {
-    match service.spec.traffic_distribution.as_deref() {
-        None => &[],
-        Some("PreferClose" | "PreferSameZone") => &[REGION, ZONE],
-        Some("PreferSameNode") => &[REGION, ZONE, HOSTNAME],
-        Some(other) => {
-            let message =
-                format!("{other:?} is not a distribution of traffic; every endpoint is called alike");
-            let problem = place.problem(Code::InvalidValue, message);
-            report.add(problem.hint("use PreferSameZone or PreferSameNode"));
-            &[]
         }
     }
 }

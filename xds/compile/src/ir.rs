@@ -3,11 +3,13 @@
 //! Equal values mean equal resources: versions are hashes of these values, and a value that did not change keeps its
 //! encoded bytes. Nothing here may carry a position, an age or a generation. `envoy` turns it into messages.
 
+mod access_log;
 mod cluster;
 mod endpoints;
 mod listener;
 mod route;
 
+pub(crate) use access_log::*;
 pub(crate) use cluster::*;
 pub(crate) use endpoints::*;
 pub(crate) use listener::*;

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod blueprint;
 mod check;
 mod clusters;
@@ -27,10 +28,11 @@ mod report;
 mod routing;
 mod rules;
 mod settings;
+mod sidecar;
 mod table;
 
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
-pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
+pub use settings::{AccessLogs, DefaultRetries, LogFormat, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

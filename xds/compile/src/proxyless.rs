@@ -29,7 +29,9 @@ pub(crate) fn listeners(
         let domains = virtual_host.domains.into_iter().chain(known).chain(own);
         virtual_host.domains = domains.collect::<BTreeSet<_>>().into_iter().collect();
         let entry = Entry::Client { routes: routes.clone() };
-        blueprint.listeners.insert(name.clone(), Listener { name: name.clone(), entry, source: None });
+        blueprint
+            .listeners
+            .insert(name.clone(), Listener { name: name.clone(), entry, log: None, source: None });
         let hosts = vec![Arc::new(virtual_host)];
         blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
     }
@@ -49,8 +51,16 @@ fn routes(
             Some(number) => host.port(u32::from(number)),
             None => usual_port(host),
         }?;
-        let routes: Arc<str> = host.cluster_name(port.number, "").into();
-        let mut virtual_host = service_host(host, port, routing.owner(&host.name), scope, report);
+        // Another name with rules of its own goes by those.
+        let forms = full_forms(authority, scope);
+        let own = host.aliases.iter().find_map(|alias| {
+            let claim = routing.owner_of_name(&alias.name)?;
+            forms.iter().any(|form| **form == *alias.name).then_some((alias, claim))
+        });
+        let claim = own.map_or_else(|| routing.owner(&host.name), |(_, claim)| Some(claim));
+        let routes = own.map_or(&host.name, |(alias, _)| &alias.name);
+        let routes: Arc<str> = cluster_name(routes, u32::from(port.number), "").into();
+        let mut virtual_host = service_host(host, port, claim, scope, report);
         let (full, short) = domains(host, port.number, Authority::WithOrWithoutPort, scope);
         virtual_host.domains = full.into_iter().chain(short).map(Arc::from).collect();
         return Some((routes, virtual_host));
@@ -82,16 +92,19 @@ fn split(name: &str) -> (&str, Option<u16>) {
 
 /// The host that a target means: by its full name, or shortened from the right as far as DNS lets it be.
 fn find<'a>(authority: &str, scope: &Scope<'a>) -> Option<&'a Host> {
+    full_forms(authority, scope).iter().find_map(|form| scope.hosts.get(form))
+}
+
+fn full_forms(authority: &str, scope: &Scope<'_>) -> [String; 4] {
     let name = authority.trim_end_matches('.').to_ascii_lowercase();
     let domain = &scope.settings.cluster_domain;
     let namespace = &scope.group.namespace;
-    let forms = [
+    [
         name.clone(),
         format!("{name}.{domain}"),
         format!("{name}.svc.{domain}"),
         format!("{name}.{namespace}.svc.{domain}"),
-    ];
-    forms.iter().find_map(|form| scope.hosts.get(form))
+    ]
 }
 
 /// The port of a target without one: the only one, else the one that requests without a port mean.

@@ -24,9 +24,11 @@ use pilotage_watcher::{Code, Kind, ObjectKey, World};
 use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildcards};
 use crate::report::{Place, Report};
 use crate::rules::Rules;
+use crate::sidecar::Sidecar;
 use crate::{Group, Settings};
 
 pub(crate) use delegate::Written;
+pub(crate) use destination::target;
 pub(crate) use rule::{Via, rules};
 pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
 
@@ -64,11 +66,18 @@ pub(crate) struct Routing<'w> {
 }
 
 impl<'w> Routing<'w> {
-    pub(crate) fn of(world: &'w World, group: &Group, settings: &Settings, report: &mut Report) -> Self {
+    pub(crate) fn of(
+        world: &'w World,
+        group: &Group,
+        settings: &Settings,
+        sidecar: &Sidecar<'_>,
+        report: &mut Report,
+    ) -> Self {
         let viewer = &*group.namespace;
         let mut visible: Vec<_> = world
             .virtual_services()
             .filter(|service| is_visible(&service.spec.export_to, &service.meta.namespace, viewer))
+            .filter(|service| sidecar.knows_routes(service, group, settings))
             .collect();
         let nearness = |service: &WithMeta<VirtualService>| {
             let export_to = &service.spec.export_to;
@@ -121,6 +130,11 @@ impl<'w> Routing<'w> {
             covering.max_by_key(|(wildcard, _)| wildcard.len()).map(|(_, index)| *index)
         });
         self.claims.get(index?)
+    }
+
+    /// The VirtualService that names a host itself, if one does.
+    pub(crate) fn owner_of_name(&self, host: &str) -> Option<&Claim<'w>> {
+        self.claims.get(*self.owners.get(host)?)
     }
 
     /// Every VirtualService that the group can see.

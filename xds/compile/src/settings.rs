@@ -15,6 +15,31 @@ pub struct Settings {
     pub undeclared_ports: UndeclaredPorts,
     /// Retries where a VirtualService says nothing about them.
     pub default_retries: DefaultRetries,
+    /// Access logs where no Telemetry object says anything about them.
+    pub access_logs: AccessLogs,
+}
+
+/// Access logs on the standard output of proxies, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AccessLogs {
+    /// Of sidecars. Default `off`.
+    pub sidecar: LogFormat,
+    /// Of gateways. Default `off`.
+    pub gateway: LogFormat,
+}
+
+/// The form of an access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// Nothing is logged.
+    #[default]
+    Off,
+    /// A line of text for each call, in the order of Istio's default, and the gRPC status and the number of attempts.
+    Text,
+    /// A JSON object for each call.
+    Json,
 }
 
 /// What a port that declares no protocol carries.
@@ -45,6 +70,7 @@ impl Default for Settings {
             root_namespace: "istio-system".to_owned(),
             undeclared_ports: UndeclaredPorts::default(),
             default_retries: DefaultRetries::default(),
+            access_logs: AccessLogs::default(),
         }
     }
 }

@@ -95,6 +95,13 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
             message.dns_lookup_family = DnsLookupFamily::All as i32;
             resolve_often(&mut message);
         }
+        Discovery::LatestName(name) => {
+            message.cluster_discovery_type =
+                Some(ClusterDiscoveryType::Type(DiscoveryType::LogicalDns as i32));
+            message.load_assignment = Some(dns(&cluster.name, std::slice::from_ref(name)));
+            message.dns_lookup_family = DnsLookupFamily::V4Preferred as i32;
+            resolve_often(&mut message);
+        }
     }
     message
 }

@@ -13,6 +13,7 @@ use pilotage_protos::envoy::extensions::filters::network::tcp_proxy::v3::{TcpPro
 use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter::ConfigType};
 use pilotage_protos::envoy::{pack_any, protobuf};
 
+use super::access_log::access_logs;
 use super::{ads, boolean, duration, filter, metadata, socket};
 use crate::ir::{Edge, Entry, Listener};
 
@@ -30,6 +31,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
                 "envoy.filters.network.http_connection_manager",
                 pack_any(HttpConnectionManager {
                     http_filters: filter::of_proxy(*grpc_web),
+                    access_log: access_logs(listener.log.as_ref()),
                     ..connection_manager(&listener.name, routes, *edge)
                 }),
             )],
@@ -42,6 +44,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
                 "envoy.filters.network.tcp_proxy",
                 pack_any(TcpProxy {
                     stat_prefix: cluster.to_string(),
+                    access_log: access_logs(listener.log.as_ref()),
                     cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string())),
                     ..TcpProxy::default()
                 }),

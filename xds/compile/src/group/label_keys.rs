@@ -42,6 +42,17 @@ impl LabelKeys {
                 keys.read_policy(policy);
             }
         }
+        for sidecar in world.sidecars() {
+            let selector = sidecar.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys());
+            keys.client.extend(selector.map(|key| Arc::from(key.as_str())));
+        }
+        for telemetry in world.telemetries() {
+            let selector = telemetry.spec.selector.iter().flat_map(|selector| selector.match_labels.keys());
+            keys.client.extend(selector.map(|key| Arc::from(key.as_str())));
+        }
+        for resources in world.envoy_resources() {
+            keys.client.extend(resources.spec.proxies.labels.keys().map(|key| Arc::from(key.as_str())));
+        }
         for service in world.services() {
             keys.localities |= service.spec.traffic_distribution.is_some();
             keys.nodes |= service.spec.internal_traffic_local

@@ -5,53 +5,80 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
-use pilotage_watcher::{Code, Kind, ObjectKey};
+use pilotage_watcher::{Code, Kind, ObjectKey, Severity};
 
-use super::{Host, Members, Port, Preference, authority, is_domain, is_resolvable, port_problem};
+use super::{Host, Members, Port, Preference, Resolve, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
 use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
 
-/// The hosts of an entry; none where its resolution is not served.
+/// The hosts of an entry, each with its index among those written; none where its resolution is not served.
 pub(super) fn hosts(
     entry: &Arc<WithMeta<ServiceEntry>>,
     settings: &Settings,
     report: &mut Report,
-) -> Vec<Host> {
+) -> Vec<(usize, Host)> {
     let meta = &entry.meta;
     let source = ObjectKey::new(Kind::ServiceEntry, meta.namespace.clone(), meta.name.clone());
     let spec = Place::new(source.clone(), "spec");
     let (ports, targets) = ports(&entry.spec, settings, &spec, report);
-    if entry.spec.workload_selector.is_some() {
-        report.add(spec.field("workloadSelector").not_supported("the hosts have no endpoints by selection"));
-    }
     if !entry.spec.subject_alt_names.is_empty() {
         report.add(spec.field("subjectAltNames").not_supported("certificates are not checked for them"));
     }
     let resolution = entry.spec.resolution.as_deref().unwrap_or("NONE");
     let members = match resolution {
+        "STATIC" if entry.spec.workload_selector.is_some() => {
+            if !entry.spec.endpoints.is_empty() {
+                let message = "endpoints and workloadSelector exclude each other; workloadSelector is used";
+                let problem = spec.field("endpoints").problem(Code::ConflictingFields, message);
+                report.add(problem.hint("keep one of them"));
+            }
+            let selector = entry.spec.workload_selector.clone().unwrap_or_default();
+            Members::Selected { labels: Arc::new(selector.labels), targets: Arc::new(targets) }
+        }
         "STATIC" => {
             Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
         }
-        "DNS" => Members::Dns(BTreeMap::new()),
+        "DNS" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::EveryAddress },
+        "DNS_ROUND_ROBIN" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::FirstAddress },
         other => {
             let message =
                 format!("resolution {other} is not supported yet: the hosts of this entry are not served");
             let problem = spec.field("resolution").problem(Code::NotSupported, message);
-            report.add(problem.hint("use STATIC with endpoints, or DNS"));
+            report.add(problem.hint("use STATIC with endpoints, DNS, or DNS_ROUND_ROBIN"));
             return Vec::new();
         }
     };
-    check_addresses(&entry.spec.endpoints, resolution, &spec, report);
+    let by_name = matches!(members, Members::Dns { .. });
+    if by_name && entry.spec.workload_selector.is_some() {
+        let message = format!("resolution {resolution} takes names, so workloadSelector selects nothing");
+        let problem = spec.field("workloadSelector").problem(Code::NoEffect, message);
+        report.add(problem.hint("use resolution STATIC"));
+    }
+    if resolution == "DNS_ROUND_ROBIN" && entry.spec.endpoints.len() > 1 {
+        let message = "DNS_ROUND_ROBIN takes one endpoint; the first that has a name is used";
+        let problem = spec.field("endpoints").problem(Code::InvalidEndpoint, message);
+        report.add(problem.hint("use resolution DNS for several"));
+    }
+    for (index, _) in entry.spec.addresses.iter().enumerate().filter(|(_, address)| address.contains('/')) {
+        let message =
+            "a range is no address that a call could name: it only matters where traffic is intercepted";
+        let problem = spec.field("addresses").index(index).problem(Code::NoEffect, message);
+        report.add(problem.severity(Severity::Info));
+    }
+    check_addresses(&entry.spec.endpoints, by_name, &spec, report);
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
     let mut hosts = Vec::new();
     for (index, name) in entry.spec.hosts.iter().enumerate() {
         let name = name.to_ascii_lowercase();
         let place = spec.field("hosts").index(index);
-        if !is_domain(&name) || name == "*" || (name.contains('*') && resolution == "DNS") {
+        if !is_domain(&name)
+            || name == "*"
+            || (name.contains('*') && by_name && entry.spec.endpoints.is_empty())
+        {
             report.add(
                 place
                     .problem(
@@ -63,21 +90,27 @@ pub(super) fn hosts(
             continue;
         }
         let members = match &members {
-            Members::Dns(_) => {
-                Members::Dns(dns_members(&entry.spec, &name, &ports, &targets_of(&entry.spec)))
+            Members::Dns { resolve, .. } => {
+                let mut names = dns_members(&entry.spec, &name, &ports, &targets_of(&entry.spec));
+                if *resolve == Resolve::FirstAddress {
+                    names.values_mut().for_each(|names| names.truncate(1));
+                }
+                Members::Dns { names, resolve: *resolve }
             }
             members => members.clone(),
         };
-        hosts.push(Host {
+        let host = Host {
             name: name.into(),
             namespace: meta.namespace.clone(),
             source: source.clone(),
             ports: ports.clone(),
             members,
+            aliases: Vec::new(),
             addresses: addresses.clone(),
             preference: Preference::default(),
             created: meta.created.unwrap_or(0),
-        });
+        };
+        hosts.push((index, host));
     }
     hosts
 }
@@ -154,12 +187,12 @@ fn dns_members(
 }
 
 /// Endpoints that cannot be used, which are left out.
-fn check_addresses(entries: &[WorkloadEntry], resolution: &str, spec: &Place, report: &mut Report) {
+fn check_addresses(entries: &[WorkloadEntry], by_name: bool, spec: &Place, report: &mut Report) {
     for (index, entry) in entries.iter().enumerate() {
         let place = spec.field("endpoints").index(index).field("address");
         let problem = match entry.address.as_deref() {
             Some(address) if address.parse::<IpAddr>().is_ok() => continue,
-            Some(address) if resolution == "DNS" && is_resolvable(address) => continue,
+            Some(address) if by_name && is_resolvable(address) => continue,
             Some(address) if address.starts_with("unix://") => {
                 place.not_supported("the endpoint is left out")
             }

@@ -34,6 +34,8 @@ pub(crate) enum Discovery {
     Assigned,
     /// By resolving names, every one of them all the time.
     Dns(Vec<DnsEndpoint>),
+    /// By resolving one name: new connections go where its latest answer says.
+    LatestName(DnsEndpoint),
 }
 
 /// A name to resolve.

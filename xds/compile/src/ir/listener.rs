@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use pilotage_watcher::ObjectKey;
 
+use super::AccessLog;
+
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) entry: Entry,
+    pub(crate) log: Option<AccessLog>,
     /// The object that the listener comes from; none for those that every proxy of a kind has.
     pub(crate) source: Option<ObjectKey>,
 }

@@ -12,16 +12,16 @@ use crate::ir::HashBy;
 use crate::report::{Place, Report};
 
 /// What a destination leads to.
-pub(super) struct Target {
-    pub(super) cluster: Arc<str>,
-    pub(super) hash_by: Vec<HashBy>,
+pub(crate) struct Target {
+    pub(crate) cluster: Arc<str>,
+    pub(crate) hash_by: Vec<HashBy>,
 }
 
 /// The target of a destination.
 ///
 /// One that names what does not exist keeps its cluster's name: calls to it fail with 503, and the rest of the rule
 /// goes on.
-pub(super) fn target(
+pub(crate) fn target(
     written: &Destination,
     namespace: &str,
     place: &Place,

@@ -7,7 +7,7 @@ use pilotage_watcher::Code;
 
 use super::rule::{Via, rules};
 use super::{Claim, Routing, Scope, retries};
-use crate::hosts::{Host, Members, Port, wildcard_covers};
+use crate::hosts::{Alias, Host, Members, Port, wildcard_covers};
 use crate::ir::{Action, Backend, Forward, HeaderEdits, Rule, VirtualHost};
 use crate::report::{Place, Report};
 
@@ -65,10 +65,29 @@ pub(crate) fn mesh_hosts(
                 true => Authority::WithOrWithoutPort,
                 false => Authority::WithPort,
             };
-            let (full, short) = domains(host, port.number, authority, scope);
+            // Another name with rules of its own is a virtual host of its own.
+            let (apart, aliases): (Vec<_>, Vec<_>) =
+                host.aliases.iter().partition(|alias| routing.owner_of_name(&alias.name).is_some());
+            let (mut full, mut short) = domains(host, port.number, authority, scope);
+            for alias in aliases {
+                let (names, shorter) = alias_domains(alias, port.number, authority, scope);
+                full.extend(names);
+                short.extend(shorter);
+            }
             let mut virtual_host = service_host(host, port, claim, scope, report);
             virtual_host.domains = table.take(full);
             found.push((virtual_host, short));
+            for alias in apart {
+                let claim = routing.owner_of_name(&alias.name);
+                let (full, short) = alias_domains(alias, port.number, authority, scope);
+                let virtual_host = VirtualHost {
+                    name: format!("{}:{}", alias.name, port.number).into(),
+                    domains: table.take(full),
+                    source: Some(alias.source.clone()),
+                    ..service_host(host, port, claim, scope, report)
+                };
+                found.push((virtual_host, short));
+            }
         }
     }
     for (name, claim) in routing.owned() {
@@ -154,20 +173,8 @@ pub(crate) fn domains(
     authority: Authority,
     scope: &Scope<'_>,
 ) -> (Vec<String>, Vec<String>) {
-    let mut full = vec![host.name.to_string()];
-    if !host.name.starts_with('*') {
-        full.push(format!("{}.", host.name));
-    }
+    let (mut full, mut short) = forms(&host.name, &host.namespace, scope);
     full.extend(host.addresses.iter().map(ToString::to_string));
-    let mut short = Vec::new();
-    let suffix = format!(".{}.svc.{}", host.namespace, scope.settings.cluster_domain).to_ascii_lowercase();
-    if let Some(name) = host.name.strip_suffix(&suffix) {
-        if *host.namespace == *scope.group.namespace {
-            short.push(name.to_owned());
-        }
-        short.push(format!("{name}.{}", host.namespace));
-        short.push(format!("{name}.{}.svc", host.namespace));
-    }
     if let Members::Slices { headless: true, .. } = host.members {
         // The Pods of a headless Service have names of their own below it.
         let below = |names: &[String]| names.iter().map(|name| format!("*.{name}")).collect::<Vec<_>>();
@@ -175,18 +182,48 @@ pub(crate) fn domains(
         full.extend(below_full);
         short.extend(below_short);
     }
-    let with_port = |names: Vec<String>| -> Vec<String> {
-        let mut domains = Vec::new();
-        for name in names {
-            let numbered = format!("{name}:{port}");
-            if authority == Authority::WithOrWithoutPort {
-                domains.push(name);
-            }
-            domains.push(numbered);
+    (with_port(full, port, authority), with_port(short, port, authority))
+}
+
+/// The domains of another name of a host.
+pub(crate) fn alias_domains(
+    alias: &Alias,
+    port: u16,
+    authority: Authority,
+    scope: &Scope<'_>,
+) -> (Vec<String>, Vec<String>) {
+    let (full, short) = forms(&alias.name, &alias.namespace, scope);
+    (with_port(full, port, authority), with_port(short, port, authority))
+}
+
+/// The full forms of a name, and the short ones that a resolver would complete.
+fn forms(name: &str, namespace: &str, scope: &Scope<'_>) -> (Vec<String>, Vec<String>) {
+    let mut full = vec![name.to_owned()];
+    if !name.starts_with('*') {
+        full.push(format!("{name}."));
+    }
+    let mut short = Vec::new();
+    let suffix = format!(".{namespace}.svc.{}", scope.settings.cluster_domain).to_ascii_lowercase();
+    if let Some(name) = name.strip_suffix(&suffix) {
+        if *namespace == *scope.group.namespace {
+            short.push(name.to_owned());
         }
-        domains
-    };
-    (with_port(full), with_port(short))
+        short.push(format!("{name}.{namespace}"));
+        short.push(format!("{name}.{namespace}.svc"));
+    }
+    (full, short)
+}
+
+fn with_port(names: Vec<String>, port: u16, authority: Authority) -> Vec<String> {
+    let mut domains = Vec::new();
+    for name in names {
+        let numbered = format!("{name}:{port}");
+        if authority == Authority::WithOrWithoutPort {
+            domains.push(name);
+        }
+        domains.push(numbered);
+    }
+    domains
 }
 
 /// Rules for a port on which they cannot apply.

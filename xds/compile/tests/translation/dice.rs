@@ -339,7 +339,11 @@ impl Dice {
             address: match self.below(4) {
                 0 => ServiceAddress::Headless,
                 1 => {
-                    let name = if self.one_in(2) { self.host() } else { self.text() };
+                    let name = match self.below(3) {
+                        0 => self.text(),
+                        1 => self.host(),
+                        _ => format!("{}.{}.svc.cluster.local", self.pick(NAMES), self.pick(NAMESPACES)),
+                    };
                     ServiceAddress::ExternalName(name.into())
                 }
                 _ => ServiceAddress::ClusterIp(
@@ -391,17 +395,22 @@ impl Dice {
                 name: dice.pick(PROTOCOLS).to_owned(),
                 target_port: dice.maybe(|dice| dice.pick(PORTS)),
             }),
-            resolution: self.maybe(|dice| dice.pick(&["STATIC", "DNS", "NONE", "x"]).to_owned()),
-            endpoints: self.some(2, |dice| WorkloadEntry {
-                address: dice
-                    .maybe(|dice| dice.pick(&["10.2.0.1", "host.example", "unix:///x", ""]).to_owned()),
-                labels: dice.version(),
-                locality: dice.maybe(|dice| dice.pick(&["r/z/s/t", "r", ""]).to_owned()),
-                weight: dice.maybe(|dice| dice.pick(&[0, 1, u32::MAX])),
-                ..WorkloadEntry::default()
-            }),
+            resolution: self
+                .maybe(|dice| dice.pick(&["STATIC", "DNS", "DNS_ROUND_ROBIN", "NONE", "x"]).to_owned()),
+            endpoints: self.some(2, Self::workload),
+            workload_selector: self.one_in(4).then(|| ServiceEntrySelector { labels: self.version() }),
             export_to: self.export(),
             ..ServiceEntry::default()
+        }
+    }
+
+    fn workload(&mut self) -> WorkloadEntry {
+        WorkloadEntry {
+            address: self.maybe(|dice| dice.pick(&["10.2.0.1", "host.example", "unix:///x", ""]).to_owned()),
+            labels: self.version(),
+            locality: self.maybe(|dice| dice.pick(&["r/z/s/t", "r", ""]).to_owned()),
+            weight: self.maybe(|dice| dice.pick(&[0, 1, u32::MAX])),
+            ..WorkloadEntry::default()
         }
     }
 
@@ -430,7 +439,29 @@ impl Dice {
     }
 
     fn object(&mut self) -> Object {
-        match self.below(8) {
+        match self.below(10) {
+            9 => {
+                let sidecar = Sidecar {
+                    workload_selector: self.maybe(|dice| ServiceEntrySelector { labels: dice.version() }),
+                    egress: self.some(1, |dice| SidecarEgress {
+                        hosts: dice.some(3, |dice| {
+                            let namespace = dice.pick(&["*", ".", "~", "x", ""]);
+                            format!("{namespace}/{}", dice.host())
+                        }),
+                        ..SidecarEgress::default()
+                    }),
+                    outbound_traffic_policy: self.maybe(|dice| OutboundTrafficPolicy {
+                        mode: None,
+                        egress_proxy: dice.maybe(Self::destination),
+                    }),
+                    ..Sidecar::default()
+                };
+                Object::Sidecar(self.with(sidecar))
+            }
+            8 => {
+                let entry = self.workload();
+                Object::WorkloadEntry(self.with(entry))
+            }
             0 => {
                 let service = self.service();
                 Object::Service(self.with(service))
@@ -442,7 +473,8 @@ impl Dice {
             3 => {
                 let labels = as_labels(self.version());
                 let meta = self.meta(labels);
-                Object::Pod(Arc::new(WithMeta { meta, spec: Pod::default() }))
+                let ips = self.some(2, |dice| dice.pick(&["10.1.0.1", "10.1.0.3", "::3"]).parse().unwrap());
+                Object::Pod(Arc::new(WithMeta { meta, spec: Pod { ips, ..Pod::default() } }))
             }
             4 => {
                 let service = VirtualService {
@@ -491,6 +523,8 @@ impl Dice {
                 Kind::DestinationRule,
                 Kind::Gateway,
                 Kind::ServiceEntry,
+                Kind::WorkloadEntry,
+                Kind::Sidecar,
             ];
             let kind = self.pick(&kinds);
             return Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES)));
