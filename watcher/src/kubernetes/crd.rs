@@ -27,7 +27,7 @@ fn spec(kind: Kind) -> Option<Value> {
         Kind::DestinationRule => schema_of::<DestinationRule>(),
         Kind::Gateway => schema_of::<Gateway>(),
         Kind::ServiceEntry => schema_of::<ServiceEntry>(),
-        Kind::Service | Kind::EndpointSlice | Kind::Pod => return None,
+        _ => return None,
     };
     structural::structure(&mut schema);
     rules::apply(kind, &mut schema);

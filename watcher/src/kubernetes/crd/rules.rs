@@ -181,7 +181,7 @@ pub(super) fn apply(kind: Kind, schema: &mut Value) {
         Kind::DestinationRule => (DESTINATION_RULE, &["trafficPolicy", "subsets[].trafficPolicy"]),
         Kind::Gateway => (GATEWAY, &[]),
         Kind::ServiceEntry => (SERVICE_ENTRY, &[]),
-        Kind::Service | Kind::EndpointSlice | Kind::Pod => (&[], &[]),
+        _ => (&[], &[]),
     };
     for (path, rule) in own {
         put(schema, path, *rule);
