@@ -23,7 +23,7 @@ use pilotage_watcher::{Change, World};
 use serde_json::{Value, json};
 
 /// The kinds of golden worlds, with the API that they are written by.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 10] = [
     ("Service", "v1"),
     ("EndpointSlice", "discovery.k8s.io/v1"),
     ("Pod", "v1"),
@@ -31,6 +31,9 @@ const KINDS: [(&str, &str); 7] = [
     ("DestinationRule", "networking.istio.io/v1"),
     ("Gateway", "networking.istio.io/v1"),
     ("ServiceEntry", "networking.istio.io/v1"),
+    ("WorkloadEntry", "networking.istio.io/v1"),
+    ("Sidecar", "networking.istio.io/v1"),
+    ("Telemetry", "telemetry.istio.io/v1"),
 ];
 
 fn golden_worlds() -> Result<Vec<PathBuf>> {
