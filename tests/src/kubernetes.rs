@@ -13,10 +13,12 @@ mod schemas;
 mod toolchain;
 
 pub use assets::{Assets, KUBERNETES_VERSION};
-pub use client::{AnyObject, Namespace, apply, apply_object, create_crds, delete_crd, resource};
-pub use control_plane::{ControlPlane, Options};
+pub use client::{
+    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource,
+};
+pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
 pub use observer::{Observer, Said};
 pub use relay::Relay;
 pub use schemas::istio_crds;
-pub use toolchain::go;
+pub use toolchain::{GO_VERSION, go};

@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kube::Client;
 use kube::api::DeleteParams;
+use pilotage::tools::{ReservedPort, http_get};
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, Relay, apply_object, resource,
+    ControlPlane, Identity, Namespace, Observer, Options, Relay, apply_object, own_address, resource,
 };
 use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, eventually};
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
@@ -73,14 +74,6 @@ async fn what_was_deleted_behind_a_forgotten_version_is_gone_after_the_next_list
     Ok(())
 }
 
-/// An address of this machine that an API server takes for an endpoint's: it refuses loopback.
-fn own_address() -> Result<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
-    // Nothing is sent: connecting only chooses the interface.
-    socket.connect("192.0.2.1:9").context("this machine has no address but loopback")?;
-    Ok(socket.local_addr()?.ip())
-}
-
 async fn write_endpoints(client: &Client, namespace: &Namespace, backend: &Backend) -> Result<()> {
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -106,7 +99,12 @@ async fn calls_go_on_while_the_api_server_is_away_and_follow_it_when_it_is_back(
 
     let kubeconfig = cluster.kubeconfig(Identity::Administrator)?;
     let kubeconfig = kubeconfig.to_str().context("a path that is text")?;
-    let mesh = Mesh::start_with(&[], &["--kubernetes", "--kubeconfig", kubeconfig]).await?;
+    let health = ReservedPort::new()?;
+    let address = health.address().to_string();
+    let arguments = ["--kubernetes", "--kubeconfig", kubeconfig, "--health", &address];
+    let mesh = Mesh::start_with(&[], &arguments).await?;
+    let page = || async { Ok::<_, anyhow::Error>(http_get(health.address(), "/readyz").await?) };
+    assert_eq!(page().await?, "ready\n");
     let mut proxy = Proxy::sidecar(&mesh, "client", Dialect::Delta).await?;
     let authority = format!("echo.{}.svc.cluster.local:80", namespace.name());
     let traffic = Traffic::start(&proxy.client(&authority).await?);
@@ -118,10 +116,17 @@ async fn calls_go_on_while_the_api_server_is_away_and_follow_it_when_it_is_back(
     while began.elapsed() < outage() {
         traffic.flows(50).await?;
     }
+    // A server that was read and is away is no reason to take clients elsewhere, and is told.
+    let told = String::from_utf8_lossy(&page().await?).into_owned();
+    let line =
+        told.lines().find(|line| line.starts_with("kubernetes Service: may be out of date: ")).unwrap();
+    assert!(told.starts_with("ready\n") && line.contains("Connection refused"), "{told}");
     cluster.start_api_server().await?;
     write_endpoints(&client, &namespace, &after).await?;
     let moved = || async { (after.answered() > 0).then_some(()) };
     eventually("calls reaching the new endpoint", moved).await?;
+    let told = || async { (page().await.ok()? == "ready\n").then_some(()) };
+    eventually("every kind being followed again", told).await?;
     traffic.flows(100).await?;
     let outcomes = traffic.stop().await?;
     outcomes.none_failed()?;

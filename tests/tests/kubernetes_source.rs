@@ -46,6 +46,7 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
         Kind::DestinationRule => &world.destination_rules().find(|it| is(&it.meta))?.meta,
         Kind::Gateway => &world.gateway(namespace, name)?.meta,
         Kind::ServiceEntry => &world.service_entries().find(|it| is(&it.meta))?.meta,
+        other => unreachable!("no {other:?} is created here"),
     };
     Some(meta.labels.keys().map(ToString::to_string).collect())
 }

@@ -15,8 +15,7 @@ async fn the_python_client_itself_works() -> Result<()> {
     Ok(())
 }
 
-const RULES: &str = "\
-  - match: [{headers: {x-client: {exact: test}}}]
+const RULES: &str = "  - match: [{headers: {x-client: {exact: test}}}]
     route: [{destination: {host: echo.demo.svc.cluster.local, subset: v2}}]
   - route:
     - {destination: {host: echo.demo.svc.cluster.local, subset: v1}, weight: 80}

@@ -1,8 +1,8 @@
 //! A Kubernetes API server as a source: every kind listed, then followed by watches that outlive what interrupts them.
 //!
 //! A list that fails, a server that is away or a right that was lost withdraws nothing. Only what the API server itself
-//! says is gone is gone: by an event, or by a complete list without it. [`follow`] does the waiting for one kind,
-//! [`table`] knows what is held of it, [`batch`] joins what the kinds say.
+//! says is gone is gone: by an event, or by a complete list without it. `follow` does the waiting for one kind,
+//! `table` knows what is held of it, `batch` joins what the kinds say.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::{Batch, SourceName};
 mod backoff;
 mod batch;
 mod connect;
+mod crd;
 mod definitions;
 mod follow;
 mod kind;
@@ -30,6 +31,7 @@ mod table;
 mod trouble;
 
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
+pub use crd::custom_resource_definitions;
 pub use status::{KindState, Status};
 
 /// What a kind's follower has to say.

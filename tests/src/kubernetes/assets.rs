@@ -78,7 +78,9 @@ impl Assets {
             return Ok(programs);
         }
         let go = go(cache).await?;
-        let scratch = tempfile::Builder::new().prefix(&format!(".{name}-")).tempdir_in(cache.folder())?;
+        let prefix = format!(".{name}-");
+        remove_abandoned(cache.folder(), &prefix);
+        let scratch = tempfile::Builder::new().prefix(&prefix).tempdir_in(cache.folder())?;
         let target = scratch.path().join("target");
         fs::create_dir(&target)?;
         let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}");
@@ -92,6 +94,16 @@ impl Assets {
         }
         fs::rename(&target, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
         Ok(programs)
+    }
+}
+
+/// Removes what builds that were killed have left. Under the lock, nobody else is at work on these.
+fn remove_abandoned(cache: &Path, prefix: &str) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            // What cannot be removed only takes space.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -35,6 +35,19 @@ impl Namespace {
         Ok(Self { name: created.name_any() })
     }
 
+    /// The namespace `name`, made if it is not there.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn ensure(client: &Client, name: &str) -> Result<Self> {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let namespace = v1::Namespace { metadata, ..v1::Namespace::default() };
+        let parameters = PatchParams::apply(FIELD_MANAGER);
+        let namespaces: Api<v1::Namespace> = Api::all(client.clone());
+        namespaces.patch(name, &parameters, &Patch::Apply(namespace)).await?;
+        Ok(Self { name: name.to_owned() })
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -76,6 +89,19 @@ pub async fn apply(client: &Client, namespace: &str, manifests: &str) -> Result<
         applied.push(apply_object(client, Some(namespace), &document).await?);
     }
     Ok(applied)
+}
+
+/// Applies every object of some manifests that name their namespaces themselves, or have none.
+///
+/// # Errors
+/// An object is refused; the error names it.
+pub async fn apply_cluster(client: &Client, manifests: &str) -> Result<()> {
+    for document in
+        serde_saphyr::from_multiple::<Value>(manifests).map_err(|error| anyhow::anyhow!("{error}"))?
+    {
+        apply_object(client, None, &document).await?;
+    }
+    Ok(())
 }
 
 /// Applies one object; one that names no namespace goes into `namespace`, or is of the whole cluster where that is none.

@@ -4,7 +4,7 @@
 //! over the same store.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
+use super::identity::kubeconfig;
 use super::{Assets, Identity, create_crds, istio_crds};
 
 /// How long a start may take; it takes about 3 s where the machine is not loaded.
@@ -143,8 +144,7 @@ impl ControlPlane {
     /// # Errors
     /// The API server has not been started yet.
     pub async fn client(&self, identity: Identity) -> Result<Client> {
-        let server = format!("https://{}", self.address());
-        let text = identity.kubeconfig(&server, &self.authority().to_string_lossy());
+        let text = self.kubeconfig_text(self.address(), &identity.token());
         let config = Kubeconfig::from_yaml(&text)?;
         let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
@@ -167,18 +167,28 @@ impl ControlPlane {
     /// [`Relay`]: super::Relay
     pub fn kubeconfig_at(&self, identity: Identity, address: SocketAddr) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("{}-{}.kubeconfig", identity.user(), address.port()));
-        let authority = self.authority();
-        fs::write(&path, identity.kubeconfig(&format!("https://{address}"), &authority.to_string_lossy()))?;
+        fs::write(&path, self.kubeconfig_text(address, &identity.token()))?;
         Ok(path)
+    }
+
+    /// A kubeconfig file for whoever a token says.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn kubeconfig_with(&self, token: &str) -> Result<PathBuf> {
+        let path = self.folder.path().join("token.kubeconfig");
+        fs::write(&path, self.kubeconfig_text(self.address(), token))?;
+        Ok(path)
+    }
+
+    fn kubeconfig_text(&self, address: SocketAddr, token: &str) -> String {
+        let authority = self.folder.path().join("certificates/apiserver.crt");
+        kubeconfig(&format!("https://{address}"), &authority.to_string_lossy(), token)
     }
 
     /// Where the API server listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
-    }
-
-    fn authority(&self) -> PathBuf {
-        self.folder.path().join("certificates/apiserver.crt")
     }
 }
 
@@ -232,4 +242,15 @@ fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more
     ];
     arguments.extend(more.iter().map(|&argument| argument.to_owned()));
     arguments
+}
+
+/// An address of this machine that an API server takes for an endpoint's: it refuses loopback.
+///
+/// # Errors
+/// There is none.
+pub fn own_address() -> Result<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Nothing is sent: connecting only chooses the interface.
+    socket.connect("192.0.2.1:9").context("this machine has no address but loopback")?;
+    Ok(socket.local_addr()?.ip())
 }

@@ -42,14 +42,24 @@ impl Identity {
             })
             .collect()
     }
+}
 
-    /// A kubeconfig file for this user.
-    pub(super) fn kubeconfig(self, server: &str, authority: &str) -> String {
-        let (user, token) = (self.user(), self.token());
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  cluster:\n    server: \
-             {server}\n    certificate-authority: {authority}\nusers:\n- name: {user}\n  user:\n    token: \
-             {token}\ncontexts:\n- name: test\n  context:\n    cluster: test\n    user: {user}\n"
-        )
-    }
+/// A kubeconfig file with a token.
+pub(super) fn kubeconfig(server: &str, authority: &str, token: &str) -> String {
+    format!(
+        "\
+apiVersion: v1
+kind: Config
+current-context: test
+clusters:
+- name: test
+  cluster: {{server: \"{server}\", certificate-authority: \"{authority}\"}}
+users:
+- name: test
+  user: {{token: \"{token}\"}}
+contexts:
+- name: test
+  context: {{cluster: test, user: test}}
+"
+    )
 }

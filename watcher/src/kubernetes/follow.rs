@@ -2,6 +2,7 @@
 //!
 //! Nothing is withdrawn here but by a complete list, an event, or the definition itself being gone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,15 +12,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use self::standing::{Ended, Standing};
 use super::backoff::Backoff;
 use super::kind::Watched;
 use super::lines::Lines;
-use super::request::{From, Page, WATCH_FOR, negotiate, page, parse, watch};
+use super::read::head;
+use super::request::{From as Begin, Page, WATCH_FOR, negotiate, page, parse, watch};
 use super::status::Board;
 use super::table::{Listing, Table};
 use super::trouble::Trouble;
 use super::{Connection, KindState, Options, Signal};
-use crate::{Batch, Change, Code, Problem, Severity, SourceName};
+use crate::{Code, Problem, Severity};
+
+mod standing;
 
 /// The annotation of the bookmark that ends the objects that were there when a watch began.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
@@ -29,9 +34,8 @@ pub(super) struct Follower {
     watched: &'static Watched,
     connection: Connection,
     options: Options,
-    board: Arc<Board>,
     definitions: watch::Receiver<u64>,
-    signals: mpsc::Sender<Signal>,
+    standing: Standing,
     table: Table,
     backoff: Backoff,
     /// The version in which the kind is served; none until that is known.
@@ -40,10 +44,26 @@ pub(super) struct Follower {
     resume: Option<String>,
     /// Whether lists may be streamed, as far as is known.
     streams: bool,
-    is_settled: bool,
     /// Since when the kind is refused.
     refused: Option<Instant>,
-    has_problem: bool,
+}
+
+/// Why an attempt ended.
+enum Stop {
+    Trouble(Trouble),
+    Ended,
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<Ended> for Stop {
+    fn from(_: Ended) -> Self {
+        Self::Ended
+    }
 }
 
 #[derive(Deserialize)]
@@ -63,11 +83,8 @@ struct Bookmark {
 #[serde(default, rename_all = "camelCase")]
 struct BookmarkMetadata {
     resource_version: String,
-    annotations: std::collections::HashMap<String, String>,
+    annotations: HashMap<String, String>,
 }
-
-/// That nobody listens any more.
-struct Ended;
 
 impl Follower {
     pub(super) fn new(
@@ -78,89 +95,54 @@ impl Follower {
         definitions: watch::Receiver<u64>,
         signals: mpsc::Sender<Signal>,
     ) -> Self {
-        board.set(watched.kind, KindState::Listing);
         Self {
+            standing: Standing::new(watched, board, signals),
             table: Table::new(watched.kind),
             backoff: Backoff::new(options.longest_wait),
             watched,
             connection,
             options,
-            board,
             definitions,
-            signals,
             version: None,
             resume: None,
             streams: true,
-            is_settled: false,
             refused: None,
-            has_problem: false,
         }
     }
 
     /// Follows until nobody listens any more.
     pub(super) async fn run(mut self) {
-        while let Ok(()) = self.round().await {}
-    }
-
-    /// One attempt, from where the last one left off, and what its end asks for.
-    async fn round(&mut self) -> Result<(), Ended> {
-        // What changes from here on is worth another look.
-        self.definitions.mark_unchanged();
-        match self.attempt().await {
-            Ok(ended) => ended,
-            Err(Trouble::Expired) => {
-                info!(kind = ?self.watched.kind, "the API server has forgotten the version held; listing again");
-                self.resume = None;
-                // A server that has lost its history may say so more than once.
-                sleep(self.backoff.next()).await;
-                Ok(())
-            }
-            Err(Trouble::NoStreaming) => {
-                debug!(kind = ?self.watched.kind, "the API server does not stream lists; listing by pages");
-                self.streams = false;
-                Ok(())
-            }
-            Err(Trouble::Absent) => self.absent().await,
-            Err(Trouble::Unserved) => {
-                let versions = self.watched.versions.join(", ");
-                let reason = format!("{} is served in none of {versions}", self.watched.qualified());
-                self.version = None;
-                self.refused(reason, Code::UnknownVersion).await
-            }
-            Err(Trouble::Forbidden(reason)) => self.refused(reason, Code::Forbidden).await,
-            Err(Trouble::Away(reason)) => {
-                if self.board.set(self.watched.kind, KindState::Away(reason.clone())) {
-                    warn!(kind = ?self.watched.kind, "cannot follow: {reason}; what was read stays");
-                }
-                sleep(self.backoff.next()).await;
-                Ok(())
+        loop {
+            // What changes from here on is worth another look.
+            self.definitions.mark_unchanged();
+            let ended = match self.attempt().await {
+                Ok(()) => Ok(()),
+                Err(Stop::Trouble(trouble)) => self.suffer(trouble).await,
+                Err(Stop::Ended) => Err(Ended),
+            };
+            if ended.is_err() {
+                return;
             }
         }
     }
 
-    async fn attempt(&mut self) -> Result<Result<(), Ended>, Trouble> {
+    /// From where the last attempt left off to the end of a watch.
+    async fn attempt(&mut self) -> Result<(), Stop> {
         let version = match self.version {
             Some(version) => version,
-            None => {
-                let version = negotiate(&self.connection, self.watched).await?;
-                self.version = Some(version);
-                version
-            }
+            None => *self.version.insert(negotiate(&self.connection, self.watched).await?),
         };
         let path = self.watched.path(version);
-        if self.resume.is_none()
-            && !self.streams
-            && let Err(ended) = self.list(&path).await?
-        {
-            return Ok(Err(ended));
+        if self.resume.is_none() && !self.streams {
+            self.list(&path).await?;
         }
-        let from = self.resume.as_deref().map_or(From::Everything, From::Version);
-        let lines = watch(&self.connection, &path, from).await?;
+        let begin = self.resume.as_deref().map_or(Begin::Everything, Begin::Version);
+        let lines = watch(&self.connection, &path, begin).await?;
         self.follow(lines).await
     }
 
     /// Lists by pages.
-    async fn list(&mut self, path: &str) -> Result<Result<(), Ended>, Trouble> {
+    async fn list(&mut self, path: &str) -> Result<(), Stop> {
         let seen = Instant::now();
         let mut listing = Listing::default();
         let mut next = String::new();
@@ -173,69 +155,68 @@ impl Follower {
             next = metadata.r#continue;
             if next.is_empty() {
                 self.resume = Some(metadata.resource_version);
-                return Ok(self.listed(listing, seen).await);
+                return Ok(self.listed(listing, seen).await?);
             }
         }
     }
 
     /// Reads a watch to its end.
-    async fn follow(&mut self, mut lines: Lines) -> Result<Result<(), Ended>, Trouble> {
+    async fn follow(&mut self, mut lines: Lines) -> Result<(), Stop> {
         let began = Instant::now();
         let mut listing = self.resume.is_none().then(Listing::default);
         if listing.is_none() {
-            self.recovered().await;
+            self.recovered().await?;
         }
         loop {
-            let Ok(line) = timeout(WATCH_FOR * 2, lines.next()).await else { return Ok(Ok(())) };
+            // The server ends a watch long before this; one that is silent for so long is lost.
+            let Ok(line) = timeout(WATCH_FOR * 2, lines.next()).await else { return Ok(()) };
             let Some(line) = line? else {
                 // A server that ends each watch at once would be asked without a pause.
                 if began.elapsed() < self.options.longest_wait {
                     sleep(self.backoff.next()).await;
                 }
-                return Ok(Ok(()));
+                return Ok(());
             };
             let seen = Instant::now();
             let event: Event<'_> = parse(&line)?;
             let object = event.object;
             match event.r#type {
-                kind @ ("ADDED" | "MODIFIED" | "DELETED") => {
-                    if let Some(listing) = &mut listing {
-                        self.take_listed(listing, object);
-                        continue;
-                    }
-                    let Some((head, version)) = super::read::head(self.watched.kind, object.get()) else {
-                        continue;
-                    };
-                    let changes = match kind {
-                        "DELETED" => self.table.delete(head),
-                        _ => self.table.apply(head, object.get()),
-                    };
-                    self.resume = Some(version);
-                    if let Err(ended) = self.say(seen, changes).await {
-                        return Ok(Err(ended));
-                    }
-                    self.board.count(self.watched.kind, self.table.len());
-                }
+                "ADDED" | "MODIFIED" | "DELETED" => match &mut listing {
+                    Some(listing) => self.take_listed(listing, object),
+                    None => self.take(seen, &event).await?,
+                },
                 "BOOKMARK" => {
                     let Bookmark { metadata } = parse(object.get().as_bytes())?;
                     if metadata.annotations.contains_key(INITIAL_END)
                         && let Some(listing) = listing.take()
-                        && let Err(ended) = self.listed(listing, began).await
                     {
-                        return Ok(Err(ended));
+                        self.listed(listing, began).await?;
                     }
                     if listing.is_none() {
                         self.resume = Some(metadata.resource_version);
                     }
                 }
-                "ERROR" => return Err(Trouble::of_event(object.get())),
+                "ERROR" => return Err(Trouble::of_event(object.get()).into()),
                 _ => {}
             }
         }
     }
 
+    /// Takes the object of an event.
+    async fn take(&mut self, seen: Instant, event: &Event<'_>) -> Result<(), Ended> {
+        let json = event.object.get();
+        let Some((head, version)) = head(self.watched.kind, json) else { return Ok(()) };
+        let changes = match event.r#type {
+            "DELETED" => self.table.delete(head),
+            _ => self.table.apply(head, json),
+        };
+        self.resume = Some(version);
+        self.standing.say(seen, changes, self.table.len()).await
+    }
+
+    /// Takes an object of a list.
     fn take_listed(&self, listing: &mut Listing, object: &RawValue) {
-        match super::read::head(self.watched.kind, object.get()) {
+        match head(self.watched.kind, object.get()) {
             Some((head, _)) => self.table.list(listing, head, object.get()),
             None => debug!(kind = ?self.watched.kind, "an object without a name is passed over"),
         }
@@ -244,22 +225,54 @@ impl Follower {
     /// A list is complete.
     async fn listed(&mut self, listing: Listing, seen: Instant) -> Result<(), Ended> {
         let changes = self.table.finish(listing);
-        self.say(seen, changes).await?;
-        self.board.count(self.watched.kind, self.table.len());
-        self.recovered().await;
-        self.settle().await
+        self.standing.say(seen, changes, self.table.len()).await?;
+        self.recovered().await?;
+        self.standing.settle().await
     }
 
     /// The API server answers as it should.
-    async fn recovered(&mut self) {
+    async fn recovered(&mut self) -> Result<(), Ended> {
         self.backoff.reset();
         self.refused = None;
-        if self.board.set(self.watched.kind, KindState::Watching) {
+        if self.standing.set(KindState::Watching) {
             let version = self.version.map(|version| self.watched.api_version(version));
             info!(kind = ?self.watched.kind, objects = self.table.len(), version, "following");
         }
-        // Nobody listening shows with the next thing to be said.
-        let _ = self.problem(None).await;
+        self.standing.problem(None).await
+    }
+
+    /// Does what a trouble asks for before the next attempt.
+    async fn suffer(&mut self, trouble: Trouble) -> Result<(), Ended> {
+        match trouble {
+            Trouble::Expired => {
+                info!(kind = ?self.watched.kind, "the API server has forgotten the version held; listing again");
+                self.resume = None;
+                // A server that has lost its history may say so more than once.
+                sleep(self.backoff.next()).await;
+                Ok(())
+            }
+            Trouble::NoStreaming => {
+                debug!(kind = ?self.watched.kind, "the API server does not stream lists; listing by pages");
+                self.streams = false;
+                Ok(())
+            }
+            Trouble::Absent if self.watched.custom => self.absent().await,
+            Trouble::Absent => self.away("the API server does not serve the kind".to_owned()).await,
+            Trouble::Unserved => {
+                let versions = self.watched.versions.join(", ");
+                self.refuse(format!("it is served in none of {versions}"), Code::UnknownVersion).await
+            }
+            Trouble::Forbidden(reason) => self.refuse(reason, Code::Forbidden).await,
+            Trouble::Away(reason) => self.away(reason).await,
+        }
+    }
+
+    async fn away(&mut self, reason: String) -> Result<(), Ended> {
+        if self.standing.set(KindState::Away(reason.clone())) {
+            warn!(kind = ?self.watched.kind, "cannot follow: {reason}; what was read stays");
+        }
+        sleep(self.backoff.next()).await;
+        Ok(())
     }
 
     /// The API server does not have the kind: what is held of it is gone with its definition.
@@ -271,14 +284,14 @@ impl Follower {
         }
         self.resume = None;
         self.refused = None;
-        if self.board.set(self.watched.kind, KindState::Absent) {
-            info!(kind = ?self.watched.kind, definition = self.watched.qualified(), "not served here; skipped until it is");
+        if self.standing.set(KindState::Absent) {
+            let definition = self.watched.qualified();
+            info!(kind = ?self.watched.kind, definition, "not served here; skipped until it is");
         }
         let changes = self.table.finish(Listing::default());
-        self.say(Instant::now(), changes).await?;
-        self.board.count(self.watched.kind, 0);
-        self.problem(None).await?;
-        self.settle().await?;
+        self.standing.say(Instant::now(), changes, 0).await?;
+        self.standing.problem(None).await?;
+        self.standing.settle().await?;
         tokio::select! {
             _ = self.definitions.changed() => {}
             () = sleep(self.options.recheck) => {}
@@ -288,58 +301,32 @@ impl Follower {
     }
 
     /// The API server refuses the kind.
-    async fn refused(&mut self, reason: String, code: Code) -> Result<(), Ended> {
+    async fn refuse(&mut self, reason: String, code: Code) -> Result<(), Ended> {
         let since = *self.refused.get_or_insert_with(Instant::now);
-        // A definition that is new is served a moment later, without another word about it.
-        let passes = !self.is_settled || code == Code::UnknownVersion;
+        // A server that has just started refuses everything, and a definition that is new is served a moment later,
+        // without another word about it.
+        let passes = !self.standing.is_settled() || code == Code::UnknownVersion;
         if passes && since.elapsed() < self.options.patience {
             debug!(kind = ?self.watched.kind, reason, "refused; asking again");
             sleep(self.backoff.next().min(self.options.patience / 4)).await;
             return Ok(());
         }
-        self.board.set(self.watched.kind, KindState::Forbidden(reason.clone()));
+        self.standing.set(KindState::Forbidden(reason.clone()));
         let kept = match self.table.len() {
-            0 => "it is served without them".to_owned(),
+            0 => "the rest is served without it".to_owned(),
             objects => format!("the {objects} that were read before stay as they were"),
         };
-        let problem =
-            Problem::new(code, format!("{} cannot be read, and {kept}: {reason}", self.watched.qualified()))
-                .severity(Severity::Error)
-                .hint(match code {
-                    Code::Forbidden => "let the role of Pilotage get, list and watch them",
-                    _ => "install definitions in a version that is read",
-                });
-        self.problem(Some(problem)).await?;
-        self.settle().await?;
+        let message = format!("{} cannot be read, and {kept}: {reason}", self.watched.qualified());
+        let problem = Problem::new(code, message).severity(Severity::Error).hint(match code {
+            Code::Forbidden => "let the role of Pilotage list and watch it",
+            _ => "install a definition with a version that is read",
+        });
+        self.standing.problem(Some(problem)).await?;
+        self.standing.settle().await?;
         tokio::select! {
             _ = self.definitions.changed() => {}
             () = sleep(self.backoff.next().max(self.options.recheck / 10)) => {}
         }
         Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), Ended> {
-        if !std::mem::replace(&mut self.is_settled, true) {
-            self.signals.send(Signal::Settled(self.watched.kind)).await.map_err(|_| Ended)?;
-        }
-        Ok(())
-    }
-
-    /// Says what is wrong with the kind as a whole, if that is news.
-    async fn problem(&mut self, problem: Option<Problem>) -> Result<(), Ended> {
-        if problem.is_none() && !self.has_problem {
-            return Ok(());
-        }
-        self.has_problem = problem.is_some();
-        let scope: SourceName = format!("kubernetes {}", self.watched.qualified()).into();
-        self.say(Instant::now(), vec![Change::Problems { scope, problems: problem.into_iter().collect() }])
-            .await
-    }
-
-    async fn say(&self, seen: Instant, changes: Vec<Change>) -> Result<(), Ended> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.signals.send(Signal::Changes(Batch { seen, changes })).await.map_err(|_| Ended)
     }
 }

@@ -135,7 +135,10 @@ async fn get(connection: &Connection, uri: &str, accept: &'static str) -> Result
 async fn ask(connection: &Connection, uri: &str, accept: &'static str) -> Result<Response<Body>, Trouble> {
     let request = Request::get(uri).header(ACCEPT, accept).body(Body::empty()).map_err(Trouble::broken)?;
     let answer = timeout(ANSWER_WITHIN, connection.send(request)).await.map_err(|_| late())?;
-    let answer = answer.map_err(Trouble::broken)?;
+    let answer = answer.map_err(|error| match error {
+        kube::Error::Service(error) => Trouble::broken(error),
+        error => Trouble::broken(error),
+    })?;
     if answer.status() == StatusCode::OK {
         return Ok(answer);
     }

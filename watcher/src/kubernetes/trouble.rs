@@ -48,6 +48,8 @@ impl Trouble {
             404 => Self::Absent,
             403 => Self::Forbidden(message),
             410 => Self::Expired,
+            // A store that was set back to an older state: its versions count from there again.
+            _ if message.contains("Too large resource version") => Self::Expired,
             // Servers without the feature refuse the parameter as invalid or unknown.
             400 | 422 if message.contains("sendInitialEvents") => Self::NoStreaming,
             401 => Self::Away(format!("the API server does not accept the credentials (401): {message}")),
@@ -85,6 +87,7 @@ mod tests {
         assert_eq!(of(404, "not found"), Trouble::Absent);
         assert_eq!(of(403, "no"), Trouble::Forbidden("no".to_owned()));
         assert_eq!(of(410, "too old"), Trouble::Expired);
+        assert_eq!(of(504, "Timeout: Too large resource version: 9, current: 7"), Trouble::Expired);
         let message = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList \
                        feature gate is enabled";
         assert_eq!(of(422, message), Trouble::NoStreaming);

@@ -26,6 +26,10 @@ pub struct Collection {
     resources: OrdMap<Name, Resource>,
     /// The wrapping sum of [`entry_hash`] over all resources, so that neither order nor history matters.
     hash: u64,
+    /// The length of all bodies.
+    bytes: usize,
+    /// How many resources have a time to live.
+    mortals: usize,
     /// The steps that led here, oldest first; the last one is this collection's own and so its identity.
     log: Vector<Arc<Step>>,
     logged_names: usize,
@@ -68,6 +72,28 @@ impl Collection {
         Version(self.hash)
     }
 
+    /// The length of all bodies, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether any resource has a time to live.
+    pub(crate) fn is_mortal(&self) -> bool {
+        self.mortals > 0
+    }
+
+    fn count(&mut self, resource: &Resource) {
+        self.hash = self.hash.wrapping_add(entry_hash(resource));
+        self.bytes += resource.body().len();
+        self.mortals += usize::from(resource.ttl().is_some());
+    }
+
+    fn uncount(&mut self, resource: &Resource) {
+        self.hash = self.hash.wrapping_sub(entry_hash(resource));
+        self.bytes -= resource.body().len();
+        self.mortals -= usize::from(resource.ttl().is_some());
+    }
+
     /// A successor in which `removals` are gone and `upserts` are present.
     ///
     /// An upsert of the name and version that are already there is no change, and neither is the removal of a name
@@ -82,7 +108,7 @@ impl Collection {
         let mut names = Vec::new();
         for name in removals {
             if let Some(old) = next.resources.remove(&name) {
-                next.hash = next.hash.wrapping_sub(entry_hash(&old));
+                next.uncount(&old);
                 names.push(name);
             }
         }
@@ -90,10 +116,10 @@ impl Collection {
             if next.resources.get(resource.name()) == Some(&resource) {
                 continue;
             }
-            next.hash = next.hash.wrapping_add(entry_hash(&resource));
+            next.count(&resource);
             names.push(resource.name().clone());
             if let Some(old) = next.resources.insert(resource.name().clone(), resource) {
-                next.hash = next.hash.wrapping_sub(entry_hash(&old));
+                next.uncount(&old);
             }
         }
         if !names.is_empty() {
@@ -172,7 +198,7 @@ pub(crate) fn entry_hash(resource: &Resource) -> u64 {
 impl Default for Collection {
     /// The empty collection.
     fn default() -> Self {
-        Self { resources: OrdMap::new(), hash: 0, log: Vector::new(), logged_names: 0 }
+        Self { resources: OrdMap::new(), hash: 0, bytes: 0, mortals: 0, log: Vector::new(), logged_names: 0 }
     }
 }
 
@@ -181,8 +207,9 @@ impl FromIterator<Resource> for Collection {
     fn from_iter<I: IntoIterator<Item = Resource>>(resources: I) -> Self {
         let resources: OrdMap<Name, Resource> =
             resources.into_iter().map(|resource| (resource.name().clone(), resource)).collect();
-        let hash = resources.values().map(entry_hash).fold(0, u64::wrapping_add);
-        let mut collection = Self { resources, hash, ..Self::default() };
+        let mut collection = Self::default();
+        resources.values().for_each(|resource| collection.count(resource));
+        collection.resources = resources;
         // A first step gives the collection its identity.
         collection.append(Vec::new());
         collection

@@ -11,6 +11,9 @@ pub struct SessionConfig {
     pub reference_wait: Duration,
     /// How long a response may stay unanswered before the type goes on without the answer (R21); 15 s.
     pub answer_wait: Duration,
+    /// How many bytes of resources a response may have where it can be split, which is everywhere but in the full lists
+    /// of SotW (H62); 3 MiB, because gRPC clients take no more than 4 (H61). A single resource is never split.
+    pub response_bytes: usize,
     /// What a client may make the session remember.
     pub limits: Limits,
 }
@@ -20,6 +23,7 @@ impl Default for SessionConfig {
         Self {
             reference_wait: Duration::from_secs(5),
             answer_wait: Duration::from_secs(15),
+            response_bytes: 3 << 20,
             limits: Limits::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! One resource as the protocol sees it: a name, a version, bytes, and the names it refers to.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ResourceType;
+use crate::name::normalised;
 
 /// A resource name, shared by everything that mentions it.
 pub type Name = Arc<str>;
@@ -78,18 +80,15 @@ struct Content {
 impl Resource {
     /// A resource whose version is the hash of its encoded message.
     ///
-    /// `body` is the protobuf encoding of the message itself, without its `Any`.
+    /// A name of the `xdstp:` form is normalised (R64). `body` is the protobuf encoding of the message itself, without its `Any`.
     pub fn new(name: impl Into<Name>, body: impl Into<Bytes>) -> Self {
-        let body = body.into();
+        let (name, body) = (name.into(), body.into());
+        let name = match normalised(&name) {
+            Cow::Borrowed(_) => name,
+            Cow::Owned(name) => name.into(),
+        };
         let version = Version::of(&body);
-        Self(Arc::new(Content {
-            name: name.into(),
-            version,
-            body,
-            ttl: None,
-            references: Box::default(),
-            origin: None,
-        }))
+        Self(Arc::new(Content { name, version, body, ttl: None, references: Box::default(), origin: None }))
     }
 
     /// The same resource under a version computed elsewhere, where encoded bytes are not a stable identity.

@@ -81,9 +81,10 @@ impl ResourceType {
         matches!(self, Self::Endpoint | Self::Secret)
     }
 
-    /// Whether an empty first request subscribes to everything (R26–R28).
+    /// Whether an empty first request subscribes to everything (R26–R28). Envoy asks for virtual hosts so too, when it
+    /// meets a route configuration that leaves them to VHDS.
     pub fn has_legacy_wildcard(&self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener | Self::ScopedRoute)
+        matches!(self, Self::Cluster | Self::Listener | Self::ScopedRoute | Self::VirtualHost)
     }
 }
 

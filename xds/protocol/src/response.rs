@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::{Collection, Name, Resource, ResourceType, Revision, Version};
 
 /// Identifies a response within its stream (R10): 16 lower-case hexadecimal digits on the wire, so that every
@@ -38,6 +40,71 @@ pub struct Response {
     pub resources: Contents,
     /// Names that do not exist, or no longer do; always empty in SotW.
     pub removed: Arc<[Name]>,
+    /// Names that were asked for and do not exist, where the client has a better way to hear it than to be told of a
+    /// removal or of nothing: errors of single resources for gRPC in SotW (R63), aliases without a resource for virtual
+    /// hosts in delta (R68).
+    pub missing: Arc<[Name]>,
+    /// Resources whose time to live starts anew; a response with any has nothing else (R62).
+    pub heartbeats: Arc<[Resource]>,
+    /// Whether resources are sent with their time to live (R61).
+    pub lifetimes: Lifetimes,
+}
+
+/// Stands for everything in a response but its nonce: responses of one dialect with equal fingerprints are equal on
+/// the wire before the nonce.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    resource_type: ResourceType,
+    version: Version,
+    lifetimes: Lifetimes,
+    contents: u128,
+}
+
+impl Response {
+    /// The response's fingerprint; costs nothing per resource where the contents are whole.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Xxh3::new();
+        match &self.resources {
+            Contents::Whole(collection) => {
+                hasher.update(b"whole");
+                hasher.update(&collection.version().0.to_le_bytes());
+                hasher.update(&collection.len().to_le_bytes());
+            }
+            Contents::Some(resources) => {
+                for resource in resources.iter() {
+                    hasher.update(resource.name().as_bytes());
+                    hasher.update(&resource.version().0.to_le_bytes());
+                }
+            }
+        }
+        hasher.update(b"removed");
+        for name in self.removed.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(b"missing");
+        for name in self.missing.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(b"heartbeats");
+        for resource in self.heartbeats.iter() {
+            hasher.update(resource.name().as_bytes());
+            hasher.update(&resource.version().0.to_le_bytes());
+        }
+        let (resource_type, version, lifetimes) = (self.resource_type.clone(), self.version, self.lifetimes);
+        Fingerprint { resource_type, version, lifetimes, contents: hasher.digest128() }
+    }
+}
+
+/// Whether a client is told how long it may keep a resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lifetimes {
+    /// It keeps it until it is told otherwise.
+    #[default]
+    Unsaid,
+    /// It is told; in SotW that takes a wrapper around the resource.
+    Said,
 }
 
 /// The resources of a response.

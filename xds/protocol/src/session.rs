@@ -8,7 +8,9 @@ mod answer;
 mod apply;
 mod delta;
 mod gate;
+mod heartbeat;
 mod plan;
+mod search;
 mod sent;
 mod sotw;
 mod subscription;
@@ -23,10 +25,11 @@ use self::sent::Phase;
 use self::sotw::LegacyWildcard;
 use self::subscription::{Claim, Subscription};
 use self::view::View;
-use crate::response::Nonce;
+use crate::name::normalised;
+use crate::response::{Lifetimes, Nonce};
 use crate::{
-    ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
-    Revision, SessionConfig, Snapshot,
+    ClientFeatures, ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError,
+    ResourceType, Response, Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -40,9 +43,11 @@ use crate::{
 pub struct Session {
     dialect: Dialect,
     profile: ClientProfile,
+    features: ClientFeatures,
     config: SessionConfig,
     now: Instant,
     snapshot: Option<Snapshot>,
+    spared: Arc<Spared>,
     subscriptions: BTreeMap<ResourceType, Subscription>,
     events: VecDeque<Event>,
     last_nonce: u64,
@@ -54,13 +59,21 @@ impl Session {
         Self {
             dialect,
             profile,
+            features: ClientFeatures::default(),
             config,
             now,
             snapshot: None,
+            spared: Arc::default(),
             subscriptions: BTreeMap::new(),
             events: VecDeque::new(),
             last_nonce: 0,
         }
+    }
+
+    /// The same stream with a client that has these features.
+    #[must_use]
+    pub fn with_features(self, features: ClientFeatures) -> Self {
+        Self { features, ..self }
     }
 
     /// Takes in a request.
@@ -87,23 +100,31 @@ impl Session {
             return Ok(());
         }
         if is_current {
-            let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, self.dialect, rejection),
-                None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
-                None => None,
-            };
-            self.events.extend(event);
+            match error {
+                Some(rejection) => {
+                    let event = answer::reject(subscription, &resource_type, self.dialect, rejection);
+                    self.events.extend(event);
+                }
+                None if is_acceptance(subscription, &names) => {
+                    self.events.extend(answer::accept(subscription, &resource_type));
+                }
+                None => {}
+            }
         }
 
         let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
-        let intern = |name: &str| match collection.and_then(|collection| collection.get(name)) {
-            Some(resource) => resource.name().clone(),
-            None => Name::from(name),
+        let intern = |name: &str| {
+            let name = normalised(name);
+            match collection.and_then(|collection| collection.get(&name)) {
+                Some(resource) => resource.name().clone(),
+                None => Name::from(name.as_ref()),
+            }
         };
         let added = match names {
             Names::Exactly { names, version } => {
                 let added = sotw::apply(subscription, &names, legacy, intern);
                 if is_first {
+                    subscription.is_returning = !version.is_empty();
                     subscription.claim = sotw::claim(subscription, version);
                 }
                 let is_full = resource_type.is_full_state_in_sotw();
@@ -145,6 +166,13 @@ impl Session {
         }
     }
 
+    /// Takes in what the client is spared: it keeps what it has under these names, as if it had rejected the content
+    /// itself, unless it was sent it before or may hold something unknown.
+    pub fn handle_spared(&mut self, now: Instant, spared: Arc<Spared>) {
+        self.advance(now);
+        self.spared = spared;
+    }
+
     /// Takes in the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
@@ -156,25 +184,41 @@ impl Session {
         let mut from = Bound::Unbounded;
         while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
             let resource_type = resource_type.clone();
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
+                && subscription.search.is_some()
+                && !subscription.is_awaiting()
+            {
+                let target = snapshot.collection(&resource_type).map(Arc::as_ref);
+                self.events.extend(search::revise(subscription, target));
+            }
             let view = View {
                 dialect: self.dialect,
+                profile: self.profile,
+                response_bytes: self.config.response_bytes,
                 now: self.now,
                 reference_wait: self.config.reference_wait,
                 snapshot,
+                spared: &self.spared,
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
             let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
-            if let Some((plan, subscription)) = plan.zip(self.subscriptions.get_mut(&resource_type)) {
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type) {
                 let context = apply::Context {
                     dialect: self.dialect,
                     revision: snapshot.revision(),
                     nonce: Nonce(self.last_nonce + 1),
+                    now: self.now,
                     answer_until: self.now + self.config.answer_wait,
+                    lifetimes: lifetimes(self.dialect, self.profile, self.features),
                     has_children,
                 };
                 let mut children = Vec::new();
-                let response = apply::apply(subscription, &resource_type, plan, &context, &mut children);
+                let response = plan
+                    .and_then(|plan| {
+                        apply::apply(subscription, &resource_type, plan, &context, &mut children)
+                    })
+                    .or_else(|| apply::beat(subscription, &resource_type, &context));
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
                 for child in children {
                     if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
@@ -206,6 +250,7 @@ impl Session {
             };
             // While an answer is awaited nothing else can be sent, so only that wait counts.
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
+            let waiting = waiting.chain(subscription.heartbeat_at);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
         // A time that has passed was acted upon when it did, or there was nothing to do.
@@ -213,7 +258,7 @@ impl Session {
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
-    /// not have it has rejected. `None` while anything is unanswered or held back, and before the first snapshot.
+    /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
         let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
@@ -228,17 +273,53 @@ impl Session {
             is_at_target
                 && !subscription.is_awaiting()
                 && !subscription.answer_due
+                && subscription.search.is_none()
                 && subscription.overlay.iter().all(|(name, exception)| {
                     let rejected = exception.rejected.map(|(_, version)| version);
-                    rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version())
+                    let is_rejected =
+                        rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version());
+                    is_rejected || exception.is_pinned
                 })
         };
         self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())
     }
 
+    /// Replaces the interest in a type by an equal one that `share` finds elsewhere, so that many streams need only
+    /// one; worth a call after a request.
+    pub fn share_interest(
+        &mut self,
+        resource_type: &ResourceType,
+        share: impl FnOnce(&Interest) -> Option<Interest>,
+    ) {
+        if let Some(subscription) = self.subscriptions.get_mut(resource_type)
+            && let Some(shared) =
+                share(&subscription.interest).filter(|shared| *shared == subscription.interest)
+        {
+            subscription.interest = shared;
+        }
+    }
+
     /// What the client has subscribed to within a type.
     pub fn interest(&self, resource_type: &ResourceType) -> Option<&Interest> {
         Some(&self.subscriptions.get(resource_type)?.interest)
+    }
+
+    /// What the client has, was sent or has rejected, by type and in the order of names.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let mut holdings = Vec::new();
+        for (resource_type, subscription) in &self.subscriptions {
+            let Some(base) = &subscription.base else {
+                continue;
+            };
+            let interest = &subscription.interest;
+            let covered = base.iter().filter(|resource| interest.covers(resource.name()));
+            holdings.extend(covered.map(|resource| Holding {
+                resource_type: resource_type.clone(),
+                resource: resource.clone(),
+                standing: subscription.standing(resource),
+            }));
+        }
+        holdings
     }
 
     /// The types that the client has asked about, in the order in which they are sent.
@@ -311,6 +392,17 @@ impl Session {
         if !names.is_empty() {
             self.events.push_back(Event::Missing { resource_type: resource_type.clone(), names });
         }
+    }
+}
+
+/// Whether a client is told times to live: where it says that it understands them, SotW has the wrapper for them, and
+/// the heartbeats that they need are no fault to it (R61, R62).
+fn lifetimes(dialect: Dialect, profile: ClientProfile, features: ClientFeatures) -> Lifetimes {
+    let has_place = dialect == Dialect::Delta || features.wrapped_in_sotw;
+    if features.ttl && has_place && profile != ClientProfile::Grpc {
+        Lifetimes::Said
+    } else {
+        Lifetimes::Unsaid
     }
 }
 

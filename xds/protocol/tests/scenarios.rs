@@ -1,13 +1,16 @@
 //! Runs the conversations in `tests/scenarios`: each file is one session, read from top to bottom.
 //!
 //! ```text
-//! session sotw envoy                        which dialect, which client (envoy, grpc or unknown)
+//! session sotw envoy                        which dialect, which client (envoy, grpc or unknown); then features: ttl,
+//!                                           wrapped; and bytes=9, the size of a response
 //! snapshot 1 Cluster{a=1 b=1->Endpoint/b}   a new, unrelated snapshot; a resource is name=content->references
 //! change 2 Cluster{a=2 -b}                  a successor of the snapshot
 //! > Cluster [a *] ack                       SotW request: names (default: as before); ack, nack "words", or neither
 //! > Cluster +a -b {c=1} ack                 delta request: subscribe, unsubscribe, initial versions
 //! > Cluster nonce=bogus version=last        other nonces: none, bogus, old; other versions: last, none
-//! < Cluster a=2 -b                          the next response, in full
+//! > Cluster nonce=old error="words"         an error with that nonce
+//! < Cluster a=2 -b ?c ~d                    the next response, in full: sent, removed, missing, heartbeat
+//! spared Cluster/a=2 Cluster/b=2          contents that the client is not to be tried with
 //! silence                                   there is no further response
 //! ! acked Cluster 2                         an event since the last request
 //! tick 5s                                   time passes

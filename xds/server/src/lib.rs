@@ -8,14 +8,21 @@
 
 mod ads;
 mod cache;
-mod codec;
+mod client_status;
 mod event;
+mod families;
+mod frames;
 mod group;
+mod interner;
 mod message;
+mod outflow;
+mod rejections;
 mod render;
 mod serve;
+mod slabs;
 mod stream;
 mod streams;
+mod transfer;
 
 pub use ads::{Ads, AdsConfig};
 pub use cache::{Cache, GroupKey};

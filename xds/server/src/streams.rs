@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
-use pilotage_protocol::{Dialect, ResourceType, Revision, Version};
+use pilotage_protocol::{Dialect, Holding, ResourceType, Revision, Version};
 use pilotage_protos::discovery::Node;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::GroupKey;
-use crate::group::Listener;
+use crate::group::{Errand, Listener};
 
 /// Identifies a stream within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +120,14 @@ impl<K: GroupKey> Streams<K> {
     pub fn get(&self, id: StreamId) -> Option<StreamStatus<K>> {
         let entry = self.entries.get(&id)?.clone();
         Some(entry.status())
+    }
+
+    /// What the client of a stream has, was sent or has rejected; `None` if the stream is not open, or ends meanwhile.
+    pub async fn holdings(&self, id: StreamId) -> Option<Vec<Holding>> {
+        let listener = self.entries.get(&id)?.listener.clone();
+        let (reply, answer) = oneshot::channel();
+        listener.send_on(Errand::Report(reply));
+        answer.await.ok()
     }
 
     /// All open streams, by id.

@@ -11,7 +11,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
@@ -121,7 +120,8 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
     let (readiness, metrics) = (Readiness::default(), Metrics::new());
-    let first_translation = readiness.task("every source, and the first translation");
+    let first_translation =
+        readiness.task(format!("{}, and the first translation", sources.names().join(", ")));
     let cache = Cache::new();
     let grouping = Grouping::default();
     let assign = grouping.clone();
@@ -130,20 +130,19 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
     let streams = ads.streams().clone();
-    let health =
-        serve_health(settings.health, Pages { readiness, metrics: metrics.clone(), streams }, &shutdown);
-    let health = health.await?;
+    let pages = Pages { readiness, metrics: metrics.clone(), streams };
+    let health = serve_health(settings.health, pages.clone(), &shutdown).await?;
     let out = (cache, ads.streams().clone());
     let told = (is_ready, metrics);
     let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
     let positions = sources.positions();
-    let inputs = Inputs { sources: sources.start(&shutdown), clients, positions };
+    let inputs = Inputs { sources: sources.start(&shutdown, &pages.readiness), clients, positions };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
         ..ServeConfig::default()
     };
-    let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), config));
+    let server = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), config));
 
     let mut first_translation = Some(first_translation);
     let name = loop {

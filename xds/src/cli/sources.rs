@@ -1,17 +1,19 @@
 //! The sources of a server: a folder, a cluster, or a folder laid over a cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use pilotage_watcher::directory::{DirectorySource, Options as DirectoryOptions};
 use pilotage_watcher::kubernetes::{
-    Connection, KubernetesSource, Options as KubernetesOptions, connect, connect_in_cluster,
+    Connection, KubernetesSource, Options as KubernetesOptions, Status, connect, connect_in_cluster,
 };
-use pilotage_watcher::{Batch, Overlay, Positions, SourceName};
-use tokio::sync::mpsc;
+use pilotage_watcher::{Batch, Kind, Overlay, Positions, SourceName};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::admin::Readiness;
 use crate::settings::{Kubernetes, Settings};
 
 /// Batches of changes that wait for the pipeline; a source that is faster waits itself.
@@ -58,10 +60,13 @@ impl Sources {
         self.directory.as_ref().map(DirectorySource::positions).unwrap_or_default()
     }
 
-    /// Follows them until `shutdown`.
-    pub(super) fn start(self, shutdown: &CancellationToken) -> mpsc::Receiver<Batch> {
+    /// Follows them until `shutdown`; what may be out of date is noted on `readiness`.
+    pub(super) fn start(self, shutdown: &CancellationToken, readiness: &Readiness) -> mpsc::Receiver<Batch> {
         let (batches, joined) = mpsc::channel(BATCHES_AHEAD);
         let ended = || shutdown.clone().cancelled_owned();
+        if let Some(kubernetes) = &self.kubernetes {
+            tokio::spawn(note(kubernetes.status(), readiness.clone()));
+        }
         match (self.directory, self.kubernetes) {
             (Some(directory), Some(kubernetes)) => {
                 let overlay = Overlay::new(directory.name(), kubernetes.name());
@@ -100,6 +105,33 @@ async fn join(
             return;
         }
     }
+}
+
+/// Notes which kinds may be out of date, and why, until the source ends.
+async fn note(mut status: watch::Receiver<Status>, readiness: Readiness) {
+    let mut noted = BTreeSet::new();
+    loop {
+        let stale: BTreeMap<Kind, String> = {
+            let status = status.borrow_and_update();
+            status.stale().map(|(kind, reason)| (kind, reason.to_owned())).collect()
+        };
+        for kind in std::mem::take(&mut noted) {
+            if !stale.contains_key(&kind) {
+                readiness.note(&about(kind), None);
+            }
+        }
+        for (kind, reason) in stale {
+            readiness.note(&about(kind), Some(format!("may be out of date: {reason}")));
+            noted.insert(kind);
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn about(kind: Kind) -> String {
+    format!("kubernetes {kind:?}")
 }
 
 fn open_directory(path: &PathBuf) -> anyhow::Result<DirectorySource> {

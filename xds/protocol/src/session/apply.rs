@@ -3,18 +3,24 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::heartbeat;
 use super::plan::{Judged, Judgement, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
-use crate::response::{Contents, Nonce};
+use crate::response::{Contents, Lifetimes, Nonce};
 use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
+
+/// The nonce of no response.
+const NO_RESPONSE: Nonce = Nonce(0);
 
 /// What a response needs beside the plan.
 pub(super) struct Context {
     pub(super) dialect: Dialect,
     pub(super) revision: Revision,
     pub(super) nonce: Nonce,
+    pub(super) now: Instant,
     pub(super) answer_until: Instant,
+    pub(super) lifetimes: Lifetimes,
     /// Whether the client has subscribed to a type that may have to follow.
     pub(super) has_children: bool,
 }
@@ -30,9 +36,13 @@ pub(super) fn apply(
 ) -> Option<Response> {
     let Plan { target, judgement } = plan;
     subscription.claim = Claim::Nothing;
+    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let is_continued = is_full && subscription.is_returning && subscription.base.is_none();
+    let is_probe = subscription.search.is_some();
     let former = (subscription.base.clone(), subscription.interest.clone());
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
+    let mut missing: Vec<Name> = Vec::new();
     let mut before_response = Vec::new();
     let mut waits = false;
     let is_whole = matches!(judgement, Judgement::Whole) && !target.is_empty();
@@ -54,12 +64,34 @@ pub(super) fn apply(
                 // What it waited for before is not wanted any more.
                 if let Some(exception) = subscription.overlay.get_mut(&name) {
                     exception.deadline = None;
+                    exception.is_pinned = false;
                 }
+            }
+            Verdict::Missing => {
+                subscription.settle(&name, &target);
+                missing.push(name);
+            }
+            Verdict::Later => {
+                waits = true;
+                let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
+                // Whatever becomes of it, a name that was asked for is answered.
+                let asked = former.asked || subscription.interest.names(&name);
+                subscription.set_exception(
+                    name,
+                    Exception { held: before, asked, deadline: None, is_pinned: false, ..former },
+                );
+            }
+            Verdict::Spare(version) => {
+                let rejected = Some((NO_RESPONSE, version));
+                subscription
+                    .set_exception(name, Exception { held: before, rejected, ..Exception::default() });
             }
             Verdict::Wait(deadline) => {
                 waits = true;
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
-                subscription.set_exception(name, Exception { held: before, deadline, ..former });
+                let is_pinned = deadline.is_none();
+                let exception = Exception { held: before, deadline, is_pinned, ..former };
+                subscription.set_exception(name, exception);
             }
             Verdict::Send(_) | Verdict::Remove => {
                 let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
@@ -82,22 +114,33 @@ pub(super) fn apply(
     }
     subscription.base = Some(target.clone());
 
-    let is_answer = subscription.answer_due && !waits;
-    if !is_whole && upserts.is_empty() && removed.is_empty() && !is_answer {
+    let is_answer = subscription.answer_due && !waits && !is_probe;
+    if !is_whole && upserts.is_empty() && removed.is_empty() && missing.is_empty() && !is_answer {
         return None;
     }
-    subscription.answer_due = false;
+    subscription.answer_due &= is_probe;
+    if let Some(search) = &mut subscription.search {
+        search.sent();
+    }
     let is_all = subscription.interest.is_wildcard() && subscription.overlay.is_empty();
-    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
     let resources = if is_all && (is_full || is_whole || upserts.len() == target.len()) {
         Contents::Whole(target)
     } else if is_full {
-        let mut held: Vec<Resource> = subscription.held_resources().cloned().collect();
+        let nevertheless =
+            subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
+        let nevertheless = nevertheless.filter_map(|(name, _)| target.get(name));
+        let mut held: Vec<Resource> = subscription.held_resources().chain(nevertheless).cloned().collect();
         held.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         Contents::Some(held.into())
     } else {
         Contents::Some(upserts.into())
     };
+    if is_full {
+        // The list repeats what the client has instead of the base, which must not be taken for news.
+        let repeated = subscription.overlay.iter().map(|(name, one)| (name.clone(), one.held.clone()));
+        before_response.extend(repeated);
+        before_response.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
     let response = Response {
         resource_type: resource_type.clone(),
         version: crate::Version(subscription.told),
@@ -108,15 +151,52 @@ pub(super) fn apply(
             Dialect::Sotw => Arc::default(),
             Dialect::Delta => removed.into(),
         },
+        missing: missing.into(),
+        heartbeats: Arc::default(),
+        lifetimes: context.lifetimes,
     };
+    if context.lifetimes == Lifetimes::Said {
+        subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
+    }
     subscription.sent = Some(Sent::new(
         (response.nonce, response.version, response.revision),
         context.answer_until,
         response.resources.clone(),
         former,
         before_response,
+        is_continued,
     ));
     Some(response)
+}
+
+/// A response that only extends times to live, if one is due.
+pub(super) fn beat(
+    subscription: &mut Subscription,
+    resource_type: &ResourceType,
+    context: &Context,
+) -> Option<Response> {
+    if context.lifetimes == Lifetimes::Unsaid || subscription.is_awaiting() || subscription.search.is_some() {
+        return None;
+    }
+    let heartbeats = heartbeat::due(subscription, resource_type, context.now)?;
+    subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
+    let (version, nonce, revision) = (crate::Version(subscription.told), context.nonce, context.revision);
+    let nothing = Contents::Some(Arc::default());
+    let former = (subscription.base.clone(), subscription.interest.clone());
+    let identity = (nonce, version, revision);
+    subscription.sent =
+        Some(Sent::new(identity, context.answer_until, nothing.clone(), former, Vec::new(), false));
+    Some(Response {
+        resource_type: resource_type.clone(),
+        version,
+        nonce,
+        revision,
+        resources: nothing,
+        removed: Arc::default(),
+        missing: Arc::default(),
+        heartbeats,
+        lifetimes: Lifetimes::Said,
+    })
 }
 
 /// Notes what the client awaits after this resource.

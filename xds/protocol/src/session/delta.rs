@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::sotw::LegacyWildcard;
 use super::subscription::{Claim, Subscription};
 use crate::interest::is_plain;
+use crate::name::normalised;
 use crate::{Interest, Name, Version, Wildcard};
 
 /// Applies a request's names. On the first request of a type an empty `subscribe` may mean everything. Returns the
@@ -70,7 +71,7 @@ pub(super) fn claim(initial_versions: HashMap<String, String>) -> Claim {
     }
     let resources = initial_versions
         .into_iter()
-        .map(|(name, version)| (Name::from(name), version.parse::<Version>().ok()));
+        .map(|(name, version)| (Name::from(normalised(&name).as_ref()), version.parse::<Version>().ok()));
     Claim::Resources(resources.collect())
 }
 

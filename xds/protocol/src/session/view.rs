@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::subscription::Subscription;
-use crate::{Collection, Dialect, Reference, Resource, ResourceType, Snapshot};
+use crate::{ClientProfile, Collection, Dialect, Reference, Resource, ResourceType, Snapshot, Spared};
 
 pub(super) struct View<'a> {
     pub(super) dialect: Dialect,
+    pub(super) profile: ClientProfile,
+    pub(super) response_bytes: usize,
     pub(super) now: Instant,
     pub(super) reference_wait: Duration,
     pub(super) snapshot: &'a Snapshot,
+    pub(super) spared: &'a Spared,
     pub(super) subscriptions: &'a BTreeMap<ResourceType, Subscription>,
 }
 
@@ -23,6 +26,14 @@ impl View<'_> {
             (Some(collection), _) => Some(collection.clone()),
             (None, ResourceType::Other(_)) => None,
             (None, _) => Some(Arc::default()),
+        }
+    }
+
+    /// Whether the client can be told in so many words that a name does not exist (R63, R68).
+    pub(super) fn has_word_for_missing(&self, resource_type: &ResourceType) -> bool {
+        match self.dialect {
+            Dialect::Sotw => self.profile == ClientProfile::Grpc,
+            Dialect::Delta => *resource_type == ResourceType::VirtualHost,
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request, RequestError,
-    Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Version,
+    Blame, ClientFeatures, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection,
+    Request, RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot,
+    Spared, Version,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -26,6 +27,8 @@ pub(crate) fn run(text: &str) -> Outcome {
 struct Stage {
     dialect: Dialect,
     profile: ClientProfile,
+    features: ClientFeatures,
+    config: SessionConfig,
     now: Instant,
     session: Session,
     snapshot: Option<Snapshot>,
@@ -49,7 +52,19 @@ impl Stage {
         let (dialect, profile, now) = (Dialect::Sotw, ClientProfile::Unknown, Instant::now());
         let session = Session::new(dialect, profile, SessionConfig::default(), now);
         let (client, nonces) = (HashMap::new(), BTreeSet::new());
-        Self { dialect, profile, now, session, snapshot: None, client, nonces, events: Vec::new() }
+        let (features, config) = Default::default();
+        Self {
+            dialect,
+            profile,
+            features,
+            config,
+            now,
+            session,
+            snapshot: None,
+            client,
+            nonces,
+            events: Vec::new(),
+        }
     }
 
     fn step(&mut self, line: &str) -> Outcome {
@@ -61,6 +76,7 @@ impl Stage {
             ">" => self.request(rest),
             "<" => self.expect_response(rest),
             "silence" => self.expect_silence(),
+            "spared" => self.spare(rest),
             "!" => self.expect_event(rest),
             "tick" => self.tick(rest),
             "settled" => self.expect_settled(Some(rest)),
@@ -78,10 +94,16 @@ impl Stage {
     }
 
     fn open(&mut self, rest: &str) -> Outcome {
+        (self.features, self.config) = Default::default();
         for word in rest.split_whitespace() {
             match word {
                 "sotw" => self.dialect = Dialect::Sotw,
                 "delta" => self.dialect = Dialect::Delta,
+                "ttl" => self.features.ttl = true,
+                "wrapped" => self.features.wrapped_in_sotw = true,
+                word if word.starts_with("bytes=") => {
+                    self.config.response_bytes = word[6..].parse().map_err(|_| "bytes expected")?;
+                }
                 agent => self.profile = ClientProfile::from_user_agent(agent),
             }
         }
@@ -90,7 +112,8 @@ impl Stage {
     }
 
     fn connect(&mut self) {
-        self.session = Session::new(self.dialect, self.profile, SessionConfig::default(), self.now);
+        self.session = Session::new(self.dialect, self.profile, self.config.clone(), self.now)
+            .with_features(self.features);
         self.nonces.clear();
         for memory in self.client.values_mut() {
             memory.old_nonce = std::mem::take(&mut memory.nonce);
@@ -128,6 +151,16 @@ impl Stage {
         Ok(())
     }
 
+    fn spare(&mut self, rest: &str) -> Outcome {
+        let mut spared = Spared::default();
+        for word in rest.split_whitespace() {
+            let (type_name, entry) = word.split_once('/').ok_or("Type/name=content expected")?;
+            spared = spared.with(resource_type(type_name), &resource(entry)?);
+        }
+        self.session.handle_spared(self.now, Arc::new(spared));
+        Ok(())
+    }
+
     fn request(&mut self, rest: &str) -> Outcome {
         self.events.clear();
         let (type_name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -146,6 +179,9 @@ impl Stage {
                 "nonce=none" => nonce.clear(),
                 "version=last" => version = Some(memory.version.clone()),
                 "version=none" => version = Some(String::new()),
+                word if word.starts_with("error=") => {
+                    error = Some(Rejection { code: 13, message: word[6..].trim_matches('"').into() });
+                }
                 word if word.starts_with("nack ") => {
                     nonce.clone_from(&memory.nonce);
                     error = Some(Rejection { code: 13, message: word[5..].trim_matches('"').into() });
@@ -160,8 +196,8 @@ impl Stage {
                         initial_versions.insert(name.into(), version);
                     }
                 }
-                word if word.starts_with('+') => subscribe.push(word[1..].into()),
-                word if word.starts_with('-') => unsubscribe.push(word[1..].into()),
+                word if word.starts_with('+') => subscribe.push(unquoted(&word[1..])),
+                word if word.starts_with('-') => unsubscribe.push(unquoted(&word[1..])),
                 word => return Err(format!("unknown word {word}")),
             }
         }
@@ -188,6 +224,7 @@ impl Stage {
             return Err("silence, and a response was expected".into());
         };
         let said = shown(&response);
+        self.drain_events();
         let mut names: Vec<&str> =
             response.resources.iter().map(|resource| resource.name().as_ref()).collect();
         names.extend(response.removed.iter().map(AsRef::as_ref));
@@ -244,16 +281,17 @@ impl Stage {
     fn drain_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
             self.events.push(match event {
-                Event::Acked(response) => {
+                Event::Acked { response, .. } => {
                     format!("acked {} {}", short(&response.resource_type), response.revision)
                 }
-                Event::Nacked { response, suspects, .. } => {
+                Event::Nacked { response, suspects, blame, .. } => {
                     let names: Vec<&str> = suspects.iter().map(|suspect| suspect.name().as_ref()).collect();
                     format!(
-                        "nacked {} {}: {}",
+                        "nacked {} {}: {}{}",
                         short(&response.resource_type),
                         response.revision,
-                        names.join(" ")
+                        names.join(" "),
+                        if blame == Blame::Shared { " (any)" } else { "" },
                     )
                 }
                 Event::Missing { resource_type, names } => {
@@ -299,7 +337,12 @@ fn resource(entry: &str) -> Outcome<Resource> {
         let (type_name, name) = reference.split_once('/')?;
         Some(Reference::new(resource_type(type_name), name))
     });
-    Ok(Resource::new(name, content.as_bytes().to_vec()).with_references(references))
+    let resource = Resource::new(name, content.as_bytes().to_vec()).with_references(references);
+    // A content such as `1!6` lives for six seconds.
+    Ok(match content.split_once('!').and_then(|(_, seconds)| seconds.parse().ok()) {
+        Some(seconds) => resource.with_ttl(Duration::from_secs(seconds)),
+        None => resource,
+    })
 }
 
 fn resource_type(name: &str) -> ResourceType {
@@ -326,5 +369,7 @@ fn shown(response: &Response) -> String {
             .map(|resource| format!("{}={}", resource.name(), String::from_utf8_lossy(resource.body()))),
     );
     words.extend(response.removed.iter().map(|name| format!("-{name}")));
+    words.extend(response.missing.iter().map(|name| format!("?{name}")));
+    words.extend(response.heartbeats.iter().map(|resource| format!("~{}", resource.name())));
     words.join(" ")
 }

@@ -1,0 +1,70 @@
+//! Where a follower stands, told to those who ask (the status), to those who serve (problems, and that the kind has
+//! been listed), and to the log.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::kubernetes::kind::Watched;
+use crate::kubernetes::status::Board;
+use crate::kubernetes::{KindState, Signal};
+use crate::{Batch, Change, Problem, SourceName};
+
+/// That nobody listens any more.
+pub(super) struct Ended;
+
+/// The voice of one follower.
+pub(super) struct Standing {
+    watched: &'static Watched,
+    board: Arc<Board>,
+    signals: mpsc::Sender<Signal>,
+    is_settled: bool,
+    has_problem: bool,
+}
+
+impl Standing {
+    pub(super) fn new(watched: &'static Watched, board: Arc<Board>, signals: mpsc::Sender<Signal>) -> Self {
+        board.set(watched.kind, KindState::Listing);
+        Self { watched, board, signals, is_settled: false, has_problem: false }
+    }
+
+    /// Whether the kind no longer holds up what is served.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// Sets the state; gives whether that is news.
+    pub(super) fn set(&self, state: KindState) -> bool {
+        self.board.set(self.watched.kind, state)
+    }
+
+    /// Says what changes, and how many objects are held now.
+    pub(super) async fn say(&self, seen: Instant, changes: Vec<Change>, held: usize) -> Result<(), Ended> {
+        self.board.count(self.watched.kind, held);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.signals.send(Signal::Changes(Batch { seen, changes })).await.map_err(|_| Ended)
+    }
+
+    /// Says that the kind has been listed, or will not be; only the first time counts.
+    pub(super) async fn settle(&mut self) -> Result<(), Ended> {
+        if !std::mem::replace(&mut self.is_settled, true) {
+            self.signals.send(Signal::Settled(self.watched.kind)).await.map_err(|_| Ended)?;
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the kind as a whole, or that nothing is any more.
+    pub(super) async fn problem(&mut self, problem: Option<Problem>) -> Result<(), Ended> {
+        if problem.is_none() && !self.has_problem {
+            return Ok(());
+        }
+        self.has_problem = problem.is_some();
+        let scope: SourceName = format!("kubernetes {}", self.watched.qualified()).into();
+        let changes = vec![Change::Problems { scope, problems: problem.into_iter().collect() }];
+        let batch = Batch { seen: Instant::now(), changes };
+        self.signals.send(Signal::Changes(batch)).await.map_err(|_| Ended)
+    }
+}
