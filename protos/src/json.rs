@@ -29,10 +29,12 @@ pub enum JsonError {
         source: prost::DecodeError,
     },
     /// The JSON is no message of the type.
-    #[error("not a {type_name}: {source}")]
+    #[error("not a {type_name}: {source}{}", at(.path))]
     Json {
         /// The full name of the message.
         type_name: String,
+        /// The field that the reader stopped at, such as `filters[0].name`; empty where that is the message itself.
+        path: String,
         /// What the reader says.
         source: serde_json::Error,
     },
@@ -51,7 +53,7 @@ pub fn any_to_json(type_url: &str, body: &[u8]) -> Result<Value, JsonError> {
     let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(true);
     let mut json = message
         .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|source| JsonError::Json { type_name, source })?;
+        .map_err(|source| JsonError::Json { type_name, path: String::new(), source })?;
     foreign::unwrap_json(&mut json);
     Ok(json)
 }
@@ -66,10 +68,21 @@ pub fn any_from_json(type_url: &str, json: &Value) -> Result<Bytes, JsonError> {
     let type_name = descriptor.full_name().to_owned();
     let mut json = json.clone();
     foreign::wrap_json(&mut json);
-    let mut message = DynamicMessage::deserialize_with_options(descriptor, json, &DeserializeOptions::new())
-        .map_err(|source| JsonError::Json { type_name, source })?;
+    let mut track = serde_path_to_error::Track::new();
+    let reader = serde_path_to_error::Deserializer::new(json, &mut track);
+    let read = DynamicMessage::deserialize_with_options(descriptor, reader, &DeserializeOptions::new());
+    let mut message = read.map_err(|source| {
+        let path = track.path().to_string();
+        // The message itself, or a place that nobody could name.
+        let path = if path == "." || path.contains('?') { String::new() } else { path };
+        JsonError::Json { type_name, path, source }
+    })?;
     foreign::unwrap(&mut message);
     Ok(message.encode_to_vec().into())
+}
+
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" at {path}") }
 }
 
 fn descriptor(type_url: &str) -> Result<MessageDescriptor, JsonError> {

@@ -136,6 +136,10 @@ codes! {
     HarmfulForGrpc = "harmful-for-grpc", Warning;
     /// Something that a proxyless gRPC client cannot do.
     NotForGrpcClients = "not-for-grpc-clients", Warning;
+    /// A resource in Envoy's words that Envoy's API does not have so.
+    InvalidResource = "invalid-resource", Error;
+    /// Two resources of one type and name.
+    DuplicateResource = "duplicate-resource", Error;
     /// A client rejected what an object was translated to.
     RejectedByClient = "rejected-by-client", Error;
     /// An endpoint that cannot be used.

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilotage_protocol::Name;
+use pilotage_protocol::{Name, ResourceType};
 use pilotage_watcher::{Code, World};
 
 use crate::access_log::access_log;
 use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
 use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
+use crate::raw::{Operation, RawResources, raw_resources};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
@@ -23,6 +24,8 @@ pub(crate) struct Blueprint {
     pub(crate) listeners: BTreeMap<Name, Listener>,
     pub(crate) routes: BTreeMap<Name, RouteTable>,
     pub(crate) assignments: BTreeMap<Name, AssignmentPlan>,
+    /// What is told in Envoy's own words.
+    pub(crate) raw: RawResources,
     pub(crate) report: Report,
 }
 
@@ -74,7 +77,50 @@ pub(crate) fn blueprint(
     for listener in blueprint.listeners.values_mut() {
         listener.log = log;
     }
+    blueprint.raw = raw_resources(world, group, settings, &mut blueprint.report);
+    blueprint.give_way();
     blueprint
+}
+
+impl Blueprint {
+    /// Settles what is both written and translated: a resource that replaces takes the place, any other yields.
+    fn give_way(&mut self) {
+        for (resource_type, resources) in &mut self.raw {
+            resources.retain(|name, (_, operation, place)| {
+                let is_there = match resource_type {
+                    ResourceType::Cluster => self.clusters.contains_key(name),
+                    ResourceType::Endpoint => self.assignments.contains_key(name),
+                    ResourceType::Listener => self.listeners.contains_key(name),
+                    ResourceType::Route => self.routes.contains_key(name),
+                    _ => false,
+                };
+                match (operation, is_there) {
+                    (Operation::Add, true) => {
+                        let message =
+                            format!("{resource_type} {name:?} is there already: this one is not used");
+                        let problem = place.field("name").problem(Code::DuplicateResource, message);
+                        self.report.add(problem.hint("give it another name, or set operation: Replace"));
+                        return false;
+                    }
+                    (Operation::Replace, false) => {
+                        let message = format!("there is no {resource_type} {name:?} to replace: it is added");
+                        let problem = place.field("name").problem(Code::NoEffect, message);
+                        self.report.add(problem.hint("set operation: Add, or correct the name"));
+                    }
+                    (Operation::Replace, true) => match resource_type {
+                        // Its endpoints stay: what replaces it may be assigned them.
+                        ResourceType::Cluster => drop(self.clusters.remove(name)),
+                        ResourceType::Endpoint => drop(self.assignments.remove(name)),
+                        ResourceType::Listener => drop(self.listeners.remove(name)),
+                        ResourceType::Route => drop(self.routes.remove(name)),
+                        _ => {}
+                    },
+                    (Operation::Add, false) => {}
+                }
+                true
+            });
+        }
+    }
 }
 
 /// The names of the clusters that listeners and routes lead to.

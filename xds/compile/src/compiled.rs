@@ -16,7 +16,9 @@ use crate::blueprint::{AssignmentPlan, blueprint};
 use crate::endpoints::{Selected, select};
 use crate::hosts::Members;
 use crate::ir::{Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
-use crate::table::{Table, version};
+use crate::raw::{Operation, Raw, RawResources};
+use crate::report::Place;
+use crate::table::{Table, Told, version, written};
 use crate::{Group, Settings, envoy};
 
 /// The objects that a resource was made from: the origin of every resource, by which a rejection names its cause.
@@ -27,10 +29,12 @@ pub struct Sources(pub Vec<ObjectKey>);
 #[derive(Clone, Default)]
 pub struct Compiled {
     snapshot: Snapshot,
-    clusters: Table<Cluster>,
-    assignments: Table<Assigned>,
-    listeners: Table<Listener>,
-    routes: Table<RouteTable>,
+    clusters: Table<Told<Cluster>>,
+    assignments: Table<Told<Assigned>>,
+    listeners: Table<Told<Listener>>,
+    routes: Table<Told<RouteTable>>,
+    /// Of types that translation does not make.
+    others: BTreeMap<ResourceType, Table<Raw>>,
     fragments: Arc<HashMap<Arc<VirtualHost>, Fragment>>,
     plans: OrdMap<Name, Arc<AssignmentPlan>>,
     /// The assignments of each Service.
@@ -74,6 +78,9 @@ impl Compiled {
             .with(ResourceType::Endpoint, self.assignments.collection().clone())
             .with(ResourceType::Listener, self.listeners.collection().clone())
             .with(ResourceType::Route, self.routes.collection().clone());
+        for (resource_type, table) in &self.others {
+            self.snapshot = self.snapshot.with(resource_type.clone(), table.collection().clone());
+        }
         self
     }
 }
@@ -92,11 +99,20 @@ pub fn compile(
 ) -> Compiled {
     let none = Compiled::default();
     let previous = previous.unwrap_or(&none);
-    let blueprint = blueprint(world, group, settings, asked);
+    let mut blueprint = blueprint(world, group, settings, asked);
     let fragments = fragments(blueprint.routes.values(), previous);
-    let clusters = previous.clusters.replaced(blueprint.clusters, encode_cluster);
-    let listeners = previous.listeners.replaced(blueprint.listeners, encode_listener);
-    let routes = previous.routes.replaced(blueprint.routes, |table| encode_routes(table, &fragments));
+    let raw = &mut blueprint.raw;
+    let of_clusters = told(blueprint.clusters, raw.remove(&ResourceType::Cluster));
+    let clusters = previous.clusters.replaced(of_clusters, |name, told| told.encoded(name, encode_cluster));
+    let of_listeners = told(blueprint.listeners, raw.remove(&ResourceType::Listener));
+    let listeners =
+        previous.listeners.replaced(of_listeners, |name, told| told.encoded(name, encode_listener));
+    let of_routes = told(blueprint.routes, raw.remove(&ResourceType::Route));
+    let routes = previous
+        .routes
+        .replaced(of_routes, |name, told| told.encoded(name, |table| encode_routes(table, &fragments)));
+    let of_endpoints = raw.remove(&ResourceType::Endpoint);
+    let others = others(std::mem::take(raw), previous);
     let mut of_service: BTreeMap<NamespacedName, Vec<Name>> = BTreeMap::new();
     let mut endpoint_problems = OrdMap::new();
     let mut assigned = BTreeMap::new();
@@ -111,7 +127,10 @@ pub fn compile(
     }
     Compiled {
         snapshot: Snapshot::default(),
-        assignments: previous.assignments.replaced(assigned, encode_assignment),
+        assignments: previous
+            .assignments
+            .replaced(told(assigned, of_endpoints), |name, told| told.encoded(name, encode_assignment)),
+        others,
         clusters,
         listeners,
         routes,
@@ -139,11 +158,41 @@ pub fn compile_endpoints(world: &World, previous: &Compiled, touched: &BTreeSet<
             None => next.endpoint_problems.remove(name),
         };
     }
-    next.assignments = previous.assignments.updated(assigned, encode_assignment);
+    let assigned = told(assigned, None);
+    next.assignments =
+        previous.assignments.updated(assigned, |name, told| told.encoded(name, encode_assignment));
     next.finish()
 }
 
-fn assign(world: &World, plan: &AssignmentPlan, clusters: &Table<Cluster>) -> (Assigned, Option<Problem>) {
+type WrittenByName = BTreeMap<Name, (Raw, Operation, Place)>;
+
+fn told<T>(meant: BTreeMap<Name, T>, written: Option<WrittenByName>) -> BTreeMap<Name, Told<T>> {
+    let meant = meant.into_iter().map(|(name, data)| (name, Told::Meant(data)));
+    let written = written.into_iter().flatten().map(|(name, (raw, _, _))| (name, Told::Written(raw)));
+    meant.chain(written).collect()
+}
+
+fn others(raw: RawResources, previous: &Compiled) -> BTreeMap<ResourceType, Table<Raw>> {
+    let mut data: BTreeMap<ResourceType, BTreeMap<Name, Raw>> = BTreeMap::new();
+    // A type that is gone still has a collection, in which what was there is taken back.
+    data.extend(previous.others.keys().map(|known| (known.clone(), BTreeMap::new())));
+    for (resource_type, resources) in raw {
+        let resources = resources.into_iter().map(|(name, (raw, _, _))| (name, raw));
+        data.entry(resource_type).or_default().extend(resources);
+    }
+    let none = Table::default();
+    let table = |(resource_type, resources): (ResourceType, BTreeMap<Name, Raw>)| {
+        let before = previous.others.get(&resource_type).unwrap_or(&none);
+        (resource_type, before.replaced(resources, written))
+    };
+    data.into_iter().map(table).collect()
+}
+
+fn assign(
+    world: &World,
+    plan: &AssignmentPlan,
+    clusters: &Table<Told<Cluster>>,
+) -> (Assigned, Option<Problem>) {
     let selected = select(world, &plan.members, &plan.selection);
     let problem = subset_problem(plan, &selected);
     let parent = clusters.resource(&plan.selection.cluster).map(Resource::version).unwrap_or_default();

@@ -24,6 +24,7 @@ mod pattern;
 mod policy;
 mod protocol;
 mod proxyless;
+mod raw;
 mod report;
 mod routing;
 mod rules;

@@ -9,6 +9,9 @@ use imbl::OrdMap;
 use pilotage_protocol::{Collection, Name, Resource, Version};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::compiled::Sources;
+use crate::raw::Raw;
+
 /// Changes whenever equal data is encoded to other messages than before: versions must change with them.
 ///
 /// A test holds a digest of every golden output beside this number.
@@ -20,6 +23,30 @@ pub(crate) fn version(data: &impl Hash) -> Version {
     ENCODER_REVISION.hash(&mut hasher);
     data.hash(&mut hasher);
     Version(hasher.finish())
+}
+
+/// What a resource is made from: what the world means, or what an operator wrote in Envoy's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told<T> {
+    Meant(T),
+    Written(Raw),
+}
+
+impl<T> Told<T> {
+    /// The resource of this name, `encode` making those that are meant.
+    pub(crate) fn encoded(&self, name: &Name, encode: impl Fn(&T) -> Resource) -> Resource {
+        match self {
+            Self::Meant(data) => encode(data),
+            Self::Written(raw) => written(name, raw),
+        }
+    }
+}
+
+/// A resource in Envoy's own words.
+pub(crate) fn written(name: &Name, raw: &Raw) -> Resource {
+    Resource::new(name.clone(), raw.body.clone())
+        .with_version(version(raw))
+        .with_origin(Arc::new(Sources(vec![raw.source.clone()])))
 }
 
 /// Resources of one type, and the data of each.
@@ -37,18 +64,23 @@ impl<T> Default for Table<T> {
 
 impl<T: PartialEq> Table<T> {
     /// The successor that holds exactly these.
-    pub(crate) fn replaced(&self, data: BTreeMap<Name, T>, encode: impl Fn(&T) -> Resource) -> Self {
+    pub(crate) fn replaced(&self, data: BTreeMap<Name, T>, encode: impl Fn(&Name, &T) -> Resource) -> Self {
         let removals: Vec<Name> =
             self.entries.keys().filter(|name| !data.contains_key(*name)).cloned().collect();
         self.changed(data, removals, encode)
     }
 
     /// The successor in which these are added or replaced, and nothing else changed.
-    pub(crate) fn updated(&self, data: BTreeMap<Name, T>, encode: impl Fn(&T) -> Resource) -> Self {
+    pub(crate) fn updated(&self, data: BTreeMap<Name, T>, encode: impl Fn(&Name, &T) -> Resource) -> Self {
         self.changed(data, Vec::new(), encode)
     }
 
-    fn changed(&self, data: BTreeMap<Name, T>, removals: Vec<Name>, encode: impl Fn(&T) -> Resource) -> Self {
+    fn changed(
+        &self,
+        data: BTreeMap<Name, T>,
+        removals: Vec<Name>,
+        encode: impl Fn(&Name, &T) -> Resource,
+    ) -> Self {
         let mut entries = self.entries.clone();
         for name in &removals {
             entries.remove(name);
@@ -58,7 +90,7 @@ impl<T: PartialEq> Table<T> {
             if entries.get(&name).is_some_and(|(known, _)| **known == data) {
                 continue;
             }
-            let resource = encode(&data);
+            let resource = encode(&name, &data);
             upserts.push(resource.clone());
             entries.insert(name, (Arc::new(data), resource));
         }

@@ -204,7 +204,8 @@ fn forms(name: &str, namespace: &str, scope: &Scope<'_>) -> (Vec<String>, Vec<St
     }
     let mut short = Vec::new();
     let suffix = format!(".{namespace}.svc.{}", scope.settings.cluster_domain).to_ascii_lowercase();
-    if let Some(name) = name.strip_suffix(&suffix) {
+    // What is left of a wildcard would cover more than the wildcard does.
+    if let Some(name) = name.strip_suffix(&suffix).filter(|name| !name.starts_with('*')) {
         if *namespace == *scope.group.namespace {
             short.push(name.to_owned());
         }

@@ -439,7 +439,27 @@ impl Dice {
     }
 
     fn object(&mut self) -> Object {
-        match self.below(10) {
+        match self.below(11) {
+            10 => {
+                let resources = EnvoyResources {
+                    proxies: ProxySelector {
+                        kinds: self.some(1, |dice| dice.pick(&["sidecar", "gateway", "grpc"]).to_owned()),
+                        labels: if self.one_in(4) { self.version() } else { BTreeMap::new() },
+                    },
+                    operation: self.maybe(|dice| dice.pick(&["Add", "Replace"]).to_owned()),
+                    resources: self.some(2, |dice| {
+                        let kind =
+                            dice.pick(&["config.cluster.v3.Cluster", "config.route.v3.VirtualHost", "x"]);
+                        let name = dice.pick(&["", "a", "outbound|80||a.x.svc.cluster.local"]);
+                        serde_json::json!({
+                            "@type": format!("type.googleapis.com/envoy.{kind}"),
+                            "name": name,
+                            (dice.pick(&["alt_stat_name", "domains"])): dice.pick(&["x", "y"]),
+                        })
+                    }),
+                };
+                Object::EnvoyResources(self.with(resources))
+            }
             9 => {
                 let sidecar = Sidecar {
                     workload_selector: self.maybe(|dice| ServiceEntrySelector { labels: dice.version() }),
@@ -525,6 +545,7 @@ impl Dice {
                 Kind::ServiceEntry,
                 Kind::WorkloadEntry,
                 Kind::Sidecar,
+                Kind::EnvoyResources,
             ];
             let kind = self.pick(&kinds);
             return Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES)));

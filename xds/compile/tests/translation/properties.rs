@@ -153,7 +153,7 @@ fn sound(compiled: &Compiled) {
             .map(|domain| domain.as_str().unwrap())
             .collect();
         let distinct: BTreeSet<&str> = domains.iter().copied().collect();
-        assert_eq!(distinct.len(), domains.len(), "a domain of {name} stands twice");
+        assert_eq!(distinct.len(), domains.len(), "a domain of {name} stands twice: {domains:?}");
         let names: BTreeSet<&str> = hosts.iter().map(|host| host["name"].as_str().unwrap()).collect();
         assert_eq!(names.len(), hosts.len(), "a virtual host of {name} stands twice");
     }
