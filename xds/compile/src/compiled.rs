@@ -63,7 +63,7 @@ impl Compiled {
         &self.snapshot
     }
 
-    /// What is wrong with the objects that this group sees, sorted by object and field.
+    /// What is wrong with the objects that this group sees, by object and field; of endpoints last.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.iter().chain(self.endpoint_problems.values())
     }

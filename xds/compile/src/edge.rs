@@ -59,7 +59,9 @@ pub(crate) fn listeners(world: &World, scope: &Scope<'_>, routing: &Routing<'_>,
         let hosts = hosts.into_iter().map(Arc::new).collect();
         let table = RouteTable { name: routes.clone(), hosts, ignore_port: true };
         let name: Arc<str> = format!("{address}_{port}").into();
-        let entry = Entry::Http { address, port, routes: routes.clone(), edge: Edge::Outside };
+        let grpc_web =
+            servers.iter().any(|bound| bound.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB"));
+        let entry = Entry::Http { address, port, routes: routes.clone(), edge: Edge::Outside, grpc_web };
         let source = servers.first().map(|server| server.source.clone());
         blueprint.routes.insert(routes, table);
         blueprint.listeners.insert(name.clone(), Listener { name, entry, source });
@@ -122,10 +124,6 @@ fn plaintext(bound: &Bound<'_>, report: &mut Report) -> Option<Socket> {
                         .hint("set protocol: HTTPS, which carries gRPC as well"),
                 );
                 return None;
-            }
-            if protocol == "GRPC-WEB" {
-                let message = "gRPC-Web calls are not turned into gRPC calls yet";
-                report.add(place.field("port.protocol").problem(Code::NotSupported, message));
             }
             Some((port, address))
         }

@@ -9,6 +9,7 @@ use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
 use crate::ir::{Action, Condition, Edge, Entry, HeaderEdits, Listener, RouteTable, Rule, VirtualHost};
+use crate::protocol::Protocol;
 use crate::report::Place;
 use crate::routing::{Routing, Scope, mesh_hosts};
 
@@ -23,7 +24,9 @@ pub(crate) fn routed(port: u16, scope: &Scope<'_>, routing: &Routing<'_>, bluepr
     hosts.push(Arc::new(unknown_authority()));
     let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
     let routes: Arc<str> = ROUTES.into();
-    let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside };
+    let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
+    let grpc_web = ports.any(|port| port.protocol == Protocol::GrpcWeb);
+    let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside, grpc_web };
     blueprint.listeners.insert(name.clone(), Listener { name, entry, source: None });
     blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
 }

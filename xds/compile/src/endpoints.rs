@@ -60,6 +60,7 @@ pub(crate) fn select(world: &World, members: &Members, selection: &Selection) ->
         Members::Listed { entries, targets } => from_list(entries, targets, selection, &mut found),
         Members::Dns(_) => {}
     }
+    fit(found.endpoints.values_mut().map(|(_, _, weight)| weight));
     let mut by_locality: BTreeMap<Locality, Vec<Endpoint>> = BTreeMap::new();
     for ((address, port), (health, locality, weight)) in found.endpoints {
         by_locality.entry(locality).or_default().push(Endpoint { address, port, health, weight });
@@ -127,6 +128,20 @@ fn from_list(
     }
 }
 
+/// Scales weights down so that their sum fits 32 bits, as clients demand of an assignment (A27).
+pub(crate) fn fit<'a>(weights: impl Iterator<Item = &'a mut u32>) {
+    let mut weights: Vec<&mut u32> = weights.collect();
+    let total: u64 = weights.iter().map(|weight| u64::from(**weight)).sum();
+    // Each weight is at least 1 after scaling, so that many endpoints more than the sum may have to fit as well.
+    let room = u64::from(u32::MAX) - u64::try_from(weights.len()).unwrap_or(0).min(u64::from(u32::MAX) / 2);
+    let factor = total.div_ceil(room);
+    if factor > 1 {
+        for weight in &mut weights {
+            **weight = u32::try_from(u64::from(**weight) / factor).unwrap_or(u32::MAX).max(1);
+        }
+    }
+}
+
 /// What is known of an endpoint's health; none for one that is on its way out and answers no more.
 fn health(endpoint: &resources::Endpoint) -> Option<Health> {
     match (endpoint.ready, endpoint.serving, endpoint.terminating) {
@@ -176,5 +191,23 @@ fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint) {
                 entry.insert(sighting);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn weights_keep_their_proportion_and_fit() {
+        let mut small = [1, 2, 3];
+        fit(small.iter_mut());
+        assert_eq!(small, [1, 2, 3]);
+        let mut large = [u32::MAX, u32::MAX, u32::MAX / 2, 1];
+        fit(large.iter_mut());
+        let sum: u64 = large.iter().map(|weight| u64::from(*weight)).sum();
+        assert!(sum <= u64::from(u32::MAX));
+        assert_eq!(large[0], large[1]);
+        assert!(large[0] / large[2] == 2 && large[3] == 1);
     }
 }

@@ -94,6 +94,11 @@ impl Hosts {
         let mut hosts = Self::default();
         for service in world.services() {
             let host = of_service(service, settings, report);
+            if !is_domain(&host.name) {
+                let message = format!("{:?} is not a host name: the Service is not served", host.name);
+                report.add(Place::new(host.source, "metadata.name").problem(Code::InvalidValue, message));
+                continue;
+            }
             hosts.known.insert(host.name.clone());
             let export = service.meta.annotations.get("networking.istio.io/exportTo");
             let export: Vec<String> = export

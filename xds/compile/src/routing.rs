@@ -4,6 +4,7 @@
 //! exported to it by name, then what everyone sees; within each the older one. At a gateway those of one host are
 //! put one after the other.
 
+mod answer;
 mod condition;
 mod destination;
 mod headers;

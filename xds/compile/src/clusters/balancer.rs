@@ -7,6 +7,7 @@ use pilotage_watcher::resources::{ConsistentHash, LoadBalancer};
 
 use crate::ProxyKind;
 use crate::ir::{Balancer, HashBy};
+use crate::pattern;
 use crate::policy::Policy;
 use crate::report::{Place, Report};
 
@@ -104,16 +105,24 @@ fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
 
 fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Report) -> Vec<HashBy> {
     let text = |value: &Option<String>| value.as_deref().filter(|text| !text.is_empty()).map(Arc::from);
-    let key = if let Some(name) = text(&hash.http_header_name) {
+    let header = |value: &Option<String>| text(value).filter(|name: &Arc<str>| pattern::is_header_name(name));
+    let key = if let Some(name) = header(&hash.http_header_name) {
         Some(HashBy::Header(name))
-    } else if let Some(cookie) = hash.http_cookie.as_ref().filter(|cookie| !cookie.name.is_empty()) {
+    } else if let Some(cookie) =
+        hash.http_cookie.as_ref().filter(|cookie| pattern::is_header_name(&cookie.name))
+    {
         if !cookie.attributes.is_empty() {
             let place = place.field("httpCookie").field("attributes");
             report.add(place.not_supported("the cookie is set without them"));
         }
         Some(HashBy::Cookie {
             name: cookie.name.as_str().into(),
-            path: cookie.path.as_deref().unwrap_or_default().into(),
+            path: cookie
+                .path
+                .as_deref()
+                .filter(|path| pattern::is_header_value(path))
+                .unwrap_or_default()
+                .into(),
             ttl: cookie.ttl.map(|ttl| ttl.0).unwrap_or_default(),
         })
     } else if hash.use_source_ip == Some(true) {
@@ -124,7 +133,10 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
     if key.is_none() {
         report.add(
             place
-                .problem(Code::MissingField, "nothing says what requests are hashed by: endpoints are random")
+                .problem(
+                    Code::MissingField,
+                    "nothing usable says what requests are hashed by: endpoints are random",
+                )
                 .hint("set httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName"),
         );
     }

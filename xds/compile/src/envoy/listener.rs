@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pilotage_protos::envoy::core::{Http2ProtocolOptions, TrafficDirection};
+use pilotage_protos::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
 use pilotage_protos::envoy::extensions::filters::http::router::v3::Router;
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
@@ -24,12 +25,15 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         ..Message::default()
     };
     match &listener.entry {
-        Entry::Http { address, port, routes, edge } => Message {
+        Entry::Http { address, port, routes, edge, grpc_web } => Message {
             address: Some(socket(&address.to_string(), *port)),
             traffic_direction: TrafficDirection::Outbound as i32,
             filter_chains: vec![chain(
                 "envoy.filters.network.http_connection_manager",
-                pack_any(connection_manager(&listener.name, routes, *edge)),
+                pack_any(HttpConnectionManager {
+                    http_filters: grpc_web.then(grpc_web_filter).into_iter().chain([router()]).collect(),
+                    ..connection_manager(&listener.name, routes, *edge)
+                }),
             )],
             ..message
         },
@@ -65,7 +69,6 @@ fn connection_manager(name: &str, routes: &str, edge: Edge) -> HttpConnectionMan
     HttpConnectionManager {
         stat_prefix: name.to_owned(),
         codec_type: CodecType::Auto as i32,
-        http_filters: vec![router()],
         route_specifier: Some(rds(routes)),
         // A stream may be silent for hours and still be wanted: gRPC's own pings do not pass through a proxy.
         stream_idle_timeout: Some(duration(Duration::ZERO)),
@@ -82,6 +85,14 @@ fn connection_manager(name: &str, routes: &str, edge: Edge) -> HttpConnectionMan
 
 fn rds(routes: &str) -> RouteSpecifier {
     RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: routes.to_owned() })
+}
+
+fn grpc_web_filter() -> HttpFilter {
+    HttpFilter {
+        name: "envoy.filters.http.grpc_web".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(GrpcWeb::default()))),
+        ..HttpFilter::default()
+    }
 }
 
 fn router() -> HttpFilter {

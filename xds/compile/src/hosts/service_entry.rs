@@ -9,6 +9,7 @@ use pilotage_watcher::{Code, Kind, ObjectKey};
 
 use super::{Host, Members, Port, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
+use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
@@ -144,7 +145,8 @@ fn dns_members(
             })
             .collect();
         endpoints.sort();
-        endpoints.dedup();
+        endpoints.dedup_by(|one, other| (&one.name, one.port) == (&other.name, other.port));
+        fit(endpoints.iter_mut().map(|endpoint| &mut endpoint.weight));
         endpoints
     };
     ports.iter().map(|port| (port.number, of_port(port))).collect()

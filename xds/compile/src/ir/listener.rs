@@ -18,7 +18,14 @@ pub(crate) struct Listener {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Entry {
     /// On a socket, as HTTP/1.1 or HTTP/2.
-    Http { address: IpAddr, port: u16, routes: Arc<str>, edge: Edge },
+    Http {
+        address: IpAddr,
+        port: u16,
+        routes: Arc<str>,
+        edge: Edge,
+        /// Whether gRPC-Web calls are turned into gRPC calls.
+        grpc_web: bool,
+    },
     /// On a socket, as opaque bytes for one cluster.
     Tcp { address: IpAddr, port: u16, cluster: Arc<str> },
     /// Inside the client itself, with no socket.

@@ -4,5 +4,6 @@
 
 mod dice;
 mod golden;
+mod lanes;
 mod properties;
 mod world;
