@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Service, Secret, ServiceEntry, VirtualService, WithMeta,
 };
 
 /// The name of a source, such as `directory:manifests`.
@@ -32,6 +32,8 @@ pub enum Kind {
     Gateway,
     /// `networking.istio.io` ServiceEntry.
     ServiceEntry,
+    /// `v1` Secret.
+    Secret,
 }
 
 /// The identity of an object: kind, namespace and name.
@@ -82,6 +84,8 @@ pub enum Object {
     Gateway(Arc<WithMeta<Gateway>>),
     /// A ServiceEntry.
     ServiceEntry(Arc<WithMeta<ServiceEntry>>),
+    /// A Secret.
+    Secret(Arc<WithMeta<Secret>>),
 }
 
 impl Object {
@@ -95,6 +99,7 @@ impl Object {
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::Gateway(_) => Kind::Gateway,
             Self::ServiceEntry(_) => Kind::ServiceEntry,
+            Self::Secret(_) => Kind::Secret,
         }
     }
 
@@ -108,6 +113,7 @@ impl Object {
             Self::DestinationRule(object) => &object.meta,
             Self::Gateway(object) => &object.meta,
             Self::ServiceEntry(object) => &object.meta,
+            Self::Secret(object) => &object.meta,
         }
     }
 
@@ -121,6 +127,7 @@ impl Object {
             (Self::DestinationRule(a), Self::DestinationRule(b)) => Arc::ptr_eq(a, b),
             (Self::Gateway(a), Self::Gateway(b)) => Arc::ptr_eq(a, b),
             (Self::ServiceEntry(a), Self::ServiceEntry(b)) => Arc::ptr_eq(a, b),
+            (Self::Secret(a), Self::Secret(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -164,6 +171,8 @@ pub struct Batch {
 pub struct Touched {
     /// Services (namespace, name) of which only endpoints changed.
     pub endpoints: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Secrets (namespace, name) of which only the content changed, so that what refers to them stays as it is.
+    pub secrets: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Objects of every other kind that changed.
     pub config: BTreeSet<ObjectKey>,
 }
@@ -171,12 +180,13 @@ pub struct Touched {
 impl Touched {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.config.is_empty()
+        self.endpoints.is_empty() && self.secrets.is_empty() && self.config.is_empty()
     }
 
     /// Adds what another change affected.
     pub fn merge(&mut self, other: Self) {
         self.endpoints.extend(other.endpoints);
+        self.secrets.extend(other.secrets);
         self.config.extend(other.config);
     }
 }

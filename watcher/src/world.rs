@@ -8,7 +8,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::resources::{
-    DestinationRule, EndpointSlice, Gateway, Pod, Service, ServiceEntry, VirtualService, WithMeta,
+    DestinationRule, EndpointSlice, Gateway, Pod, Secret, Service, ServiceEntry, VirtualService, WithMeta,
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
@@ -30,6 +30,8 @@ pub struct World {
     destination_rules: Table<DestinationRule>,
     gateways: Table<Gateway>,
     service_entries: Table<ServiceEntry>,
+    secrets: Table<Secret>,
+    time: i64,
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             Object::ServiceEntry(new) => config(&mut self.service_entries, id, Some(new), key),
             Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
             Object::Pod(new) => self.set_pod(id, Some(new)),
+            Object::Secret(new) => self.set_secret(id, Some(new)),
         }
     }
 
@@ -59,6 +62,7 @@ impl World {
             Kind::ServiceEntry => config(&mut self.service_entries, id, None, key.clone()),
             Kind::EndpointSlice => self.set_slice(id, None),
             Kind::Pod => self.set_pod(id, None),
+            Kind::Secret => self.set_secret(id, None),
         }
     }
 
@@ -125,6 +129,26 @@ impl World {
         self.service_entries.values()
     }
 
+    /// One Secret.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Secret>>> {
+        self.secrets.get(&(namespace.into(), name.into()))
+    }
+
+    /// The namespaces that have a Secret of this name.
+    pub fn namespaces_with_secret<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        self.secrets.keys().filter(move |(_, known)| **known == *name).map(|(namespace, _)| namespace)
+    }
+
+    /// What time it is, in seconds since 1970, for certificates that have ended; 0, the default, is before any has.
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+
+    /// Tells what time it is; the world itself reads no clock.
+    pub fn set_time(&mut self, time: i64) {
+        self.time = time;
+    }
+
     /// Whether nothing is there that could be served.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty() && self.service_entries.is_empty() && self.gateways.is_empty()
@@ -182,6 +206,58 @@ impl World {
             touched.config.insert(ObjectKey::new(Kind::Pod, id.0, id.1));
         }
         touched
+    }
+
+    /// A Secret that nobody names touches nothing, and one that is as usable as before only those that hold it.
+    fn set_secret(&mut self, id: NamespacedName, mut new: Option<Arc<WithMeta<Secret>>>) -> Touched {
+        let mut touched = Touched::default();
+        let old = self.secrets.get(&id).cloned();
+        if let (Some(old), Some(new)) = (&old, &mut new)
+            && (new.spec.pair.fault.is_some() || new.spec.authorities.fault.is_some())
+        {
+            let new = Arc::make_mut(new);
+            new.spec.pair.keep(&old.spec.pair);
+            new.spec.authorities.keep(&old.spec.authorities);
+        }
+        match &new {
+            Some(new) => self.secrets.insert(id.clone(), new.clone()),
+            None => self.secrets.remove(&id),
+        };
+        if old == new || !self.names_secret(&id.1) {
+            return touched;
+        }
+        match (&old, &new) {
+            (Some(old), Some(new))
+                if old.spec.pair.is_alike(&new.spec.pair)
+                    && old.spec.authorities.is_alike(&new.spec.authorities) =>
+            {
+                touched.secrets.insert(id);
+            }
+            _ => {
+                touched.config.insert(ObjectKey::new(Kind::Secret, id.0, id.1));
+            }
+        }
+        touched
+    }
+
+    /// Whether a Gateway or a DestinationRule anywhere names a Secret so.
+    fn names_secret(&self, name: &str) -> bool {
+        let servers = self.gateways.values().flat_map(|gateway| &gateway.spec.servers);
+        let servers = servers.filter_map(|server| server.tls.as_ref()).flat_map(|tls| {
+            tls.credential_name.iter().chain(&tls.credential_names).chain(&tls.ca_cert_credential_name)
+        });
+        let policies = self.destination_rules.values().flat_map(|rule| {
+            let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            rule.spec.traffic_policy.iter().chain(subsets)
+        });
+        let policies = policies.flat_map(|policy| {
+            let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_ref());
+            policy.tls.iter().chain(ports).filter_map(|tls| tls.credential_name.as_ref())
+        });
+        servers.chain(policies).any(|written| {
+            let written = written.rsplit('/').next().unwrap_or(written);
+            written == name || name.strip_suffix("-cacert") == Some(written)
+        })
     }
 }
 

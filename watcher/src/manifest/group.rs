@@ -17,6 +17,7 @@ pub(crate) enum Form {
     DestinationRule,
     Gateway,
     ServiceEntry,
+    Secret,
 }
 
 /// What an `apiVersion` and a `kind` say together.
@@ -45,7 +46,7 @@ const GROUPS: &[Group] = &[
     Group {
         name: "",
         versions: &["v1"],
-        forms: &[("Service", Form::Service), ("Endpoints", Form::Endpoints), ("Pod", Form::Pod)],
+        forms: &[("Service", Form::Service), ("Endpoints", Form::Endpoints), ("Pod", Form::Pod), ("Secret", Form::Secret)],
         not_served: &[],
     },
     Group {
@@ -111,7 +112,6 @@ const OTHER_CORE_KINDS: &[&str] = &[
     "PodTemplate",
     "ReplicationController",
     "ResourceQuota",
-    "Secret",
     "ServiceAccount",
 ];
 
