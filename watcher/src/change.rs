@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Service, Secret, ServiceEntry, VirtualService, WithMeta,
+    DestinationRule, EndpointSlice, Gateway, Meta, Pod, Secret, Service, ServiceEntry, VirtualService,
+    WithMeta,
 };
 
 /// The name of a source, such as `directory:manifests`.

@@ -98,10 +98,7 @@ impl World {
 
     /// Every Pod of a namespace.
     pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Pod>>> {
-        self.pods
-            .range((Arc::from(namespace), Arc::from(""))..)
-            .take_while(move |((other, _), _)| &**other == namespace)
-            .map(|(_, pod)| pod)
+        in_namespace(&self.pods, namespace)
     }
 
     /// Every VirtualService, by namespace and name.
@@ -132,6 +129,11 @@ impl World {
     /// One Secret.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Secret>>> {
         self.secrets.get(&(namespace.into(), name.into()))
+    }
+
+    /// Every Secret of a namespace.
+    pub fn secrets_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Secret>>> {
+        in_namespace(&self.secrets, namespace)
     }
 
     /// The namespaces that have a Secret of this name.
@@ -259,6 +261,16 @@ impl World {
             written == name || name.strip_suffix("-cacert") == Some(written)
         })
     }
+}
+
+fn in_namespace<'a, T>(
+    table: &'a Table<T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a Arc<WithMeta<T>>> {
+    table
+        .range((Arc::from(namespace), Arc::from(""))..)
+        .take_while(move |((other, _), _)| &**other == namespace)
+        .map(|(_, object)| object)
 }
 
 fn config<T: PartialEq>(

@@ -46,7 +46,12 @@ const GROUPS: &[Group] = &[
     Group {
         name: "",
         versions: &["v1"],
-        forms: &[("Service", Form::Service), ("Endpoints", Form::Endpoints), ("Pod", Form::Pod), ("Secret", Form::Secret)],
+        forms: &[
+            ("Service", Form::Service),
+            ("Endpoints", Form::Endpoints),
+            ("Pod", Form::Pod),
+            ("Secret", Form::Secret),
+        ],
         not_served: &[],
     },
     Group {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pilotage_protocol::Name;
 use pilotage_watcher::World;
 
+use crate::credentials::{Credentials, SecretPlan};
 use crate::endpoints::{Selection, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
-use crate::ir::{Action, Cluster, Discovery, Entry, Listener, RouteTable};
+use crate::ir::{Action, Cluster, Discovery, Listener, RouteTable};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
@@ -21,6 +22,7 @@ pub(crate) struct Blueprint {
     pub(crate) listeners: BTreeMap<Name, Listener>,
     pub(crate) routes: BTreeMap<Name, RouteTable>,
     pub(crate) assignments: BTreeMap<Name, AssignmentPlan>,
+    pub(crate) secrets: BTreeMap<Name, SecretPlan>,
     pub(crate) report: Report,
 }
 
@@ -46,6 +48,7 @@ pub(crate) fn blueprint(
     let rules = Rules::of(world, settings, &hosts, &mut report);
     let routing = Routing::of(world, group, settings, &mut report);
     let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
+    let mut credentials = Credentials::of(world, group);
     let mut blueprint = Blueprint { report, ..Blueprint::default() };
     match group.kind {
         ProxyKind::Sidecar { egress_port, tcp_egress } => {
@@ -53,19 +56,20 @@ pub(crate) fn blueprint(
             if tcp_egress {
                 egress::opaque(egress_port, &scope, &mut blueprint);
             }
-            clusters(&scope, &mut blueprint, |_| true);
+            clusters(&scope, &mut credentials, &mut blueprint, |_| true);
         }
         ProxyKind::Gateway => {
-            edge::listeners(world, &scope, &routing, &mut blueprint);
+            edge::listeners(world, &scope, &routing, &mut credentials, &mut blueprint);
             let used = used(&blueprint);
-            clusters(&scope, &mut blueprint, |name| used.contains(name));
+            clusters(&scope, &mut credentials, &mut blueprint, |name| used.contains(name));
         }
         ProxyKind::Grpc => {
             proxyless::listeners(asked, &scope, &routing, &mut blueprint);
             let used = used(&blueprint);
-            clusters(&scope, &mut blueprint, |name| used.contains(name));
+            clusters(&scope, &mut credentials, &mut blueprint, |name| used.contains(name));
         }
     }
+    blueprint.secrets = credentials.plans;
     blueprint
 }
 
@@ -76,14 +80,16 @@ fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
         Action::Forward(forward) => Some(forward.backends.iter().map(|backend| backend.cluster.clone())),
         Action::Redirect(_) | Action::Respond { .. } => None,
     });
-    let direct = blueprint.listeners.values().filter_map(|listener| match &listener.entry {
-        Entry::Tcp { cluster, .. } => Some(cluster.clone()),
-        Entry::Http { .. } | Entry::Client { .. } => None,
-    });
-    routed.flatten().chain(direct).collect()
+    let direct = blueprint.listeners.values().flat_map(|listener| listener.entry.clusters());
+    routed.flatten().chain(direct.cloned()).collect()
 }
 
-fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) -> bool) {
+fn clusters(
+    scope: &Scope<'_>,
+    credentials: &mut Credentials<'_>,
+    blueprint: &mut Blueprint,
+    wanted: impl Fn(&str) -> bool,
+) {
     for host in scope.hosts.iter() {
         let rule = scope.rules.find(host, scope.group, scope.settings);
         for port in &host.ports {
@@ -95,7 +101,9 @@ fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) 
                     continue;
                 }
                 let report = &mut blueprint.report;
-                let Some(cluster) = clusters::cluster(host, port, subset, rule, scope.group, report) else {
+                let Some(cluster) =
+                    clusters::cluster(host, port, subset, rule, scope.group, credentials, report)
+                else {
                     continue;
                 };
                 if cluster.discovery == Discovery::Assigned {

@@ -5,12 +5,14 @@
 
 mod balancer;
 mod pool;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotage_watcher::{Code, Severity};
+use pilotage_watcher::Code;
 
+use crate::credentials::Credentials;
 use crate::hosts::{Host, Members, Port};
 use crate::ir::{Cluster, Discovery, HashBy, Outliers, Upstream};
 use crate::policy::{Policy, effective};
@@ -31,14 +33,12 @@ pub(crate) fn cluster(
     subset: &str,
     rule: Option<&HostRule<'_>>,
     group: &Group,
+    credentials: &mut Credentials<'_>,
     report: &mut Report,
 ) -> Option<Cluster> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     for place in &policy.unserved {
         report.add(place.not_supported("connections are made without it"));
-    }
-    if !tls_is_plaintext(&policy, report) {
-        return None;
     }
     let discovery = match &host.members {
         Members::Slices { .. } | Members::Listed { .. } => Discovery::Assigned,
@@ -60,6 +60,7 @@ pub(crate) fn cluster(
         Protocol::Http => pool.upstream,
         _ => Upstream::Opaque,
     };
+    let tls = tls::tls(&policy, upstream, group.kind, credentials, report).ok()?;
     Some(Cluster {
         name: host.cluster_name(port.number, subset).into(),
         discovery,
@@ -68,6 +69,7 @@ pub(crate) fn cluster(
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         limits: pool.limits,
         connections: pool.connections,
+        tls,
         outliers: outliers(&policy, group, report),
         source: host.source.clone(),
         rule: rule.and_then(|rule| rule.sources.first().cloned()),
@@ -84,28 +86,6 @@ pub(crate) fn hash_by(
 ) -> Vec<HashBy> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     balancer(&policy, kind, &mut Report::default()).1
-}
-
-/// Whether the policy asks for no TLS, which is all that can be served so far.
-fn tls_is_plaintext(policy: &Policy<'_>, report: &mut Report) -> bool {
-    let Some((tls, place)) = &policy.tls else { return true };
-    match tls.mode.as_deref() {
-        None | Some("DISABLE") => true,
-        Some(mode) => {
-            let problem = place
-                .problem(
-                    Code::NotSupported,
-                    format!(
-                        "TLS mode {mode} to endpoints is not supported yet, and plaintext in its place would be \
-                         unsafe: calls to these ports fail"
-                    ),
-                )
-                .severity(Severity::Error)
-                .hint("use mode DISABLE if plaintext is meant");
-            report.add(problem);
-            false
-        }
-    }
 }
 
 fn outliers(policy: &Policy<'_>, group: &Group, report: &mut Report) -> Option<Outliers> {

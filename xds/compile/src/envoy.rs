@@ -8,6 +8,7 @@ mod endpoint;
 mod listener;
 mod metadata;
 mod route;
+mod tls;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) use cluster::cluster;
 pub(crate) use endpoint::assignment;
 pub(crate) use listener::listener;
 pub(crate) use route::{route_configuration, virtual_host};
+pub(crate) use tls::secret;
 
 /// The most bytes that a direct response may have.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;

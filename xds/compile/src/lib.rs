@@ -12,6 +12,7 @@ mod blueprint;
 mod check;
 mod clusters;
 mod compiled;
+mod credentials;
 mod edge;
 mod egress;
 mod endpoints;
@@ -30,7 +31,7 @@ mod settings;
 mod table;
 
 pub use check::check;
-pub use compiled::{Compiled, Sources, compile, compile_endpoints};
+pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, ProxyKind};
 pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

@@ -10,6 +10,7 @@ mod destination;
 mod headers;
 mod retries;
 mod rule;
+mod stream;
 mod virtual_host;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::rules::Rules;
 use crate::{Group, Settings};
 
 pub(crate) use rule::{Via, rules};
+pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
 pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
 
 /// All that a rule is translated with.
@@ -162,11 +164,13 @@ fn claim<'w>(service: &'w WithMeta<VirtualService>, settings: &Settings, report:
             spec.field("hosts").not_supported("a VirtualService without hosts, a delegate, does nothing"),
         );
     }
-    if !service.spec.tls.is_empty() {
-        report.add(spec.field("tls").not_supported("these rules do nothing"));
-    }
-    if !service.spec.tcp.is_empty() {
-        report.add(spec.field("tcp").not_supported("these rules do nothing"));
+    for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
+    {
+        if is_written && on_mesh {
+            report.add(
+                spec.field(field).not_supported("on the mesh these rules do nothing; at gateways they apply"),
+            );
+        }
     }
     Claim { service, source, hosts, gateways }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilotage_compile::{Compiled, Group, Settings, check, compile};
 use pilotage_protocol::{Name, Revision};
-use pilotage_watcher::{NamespacedName, Problem, World};
+use pilotage_watcher::{Problem, Touched, World};
 use tokio::task::JoinHandle;
 
 /// One group to compile.
@@ -27,8 +27,8 @@ pub(super) struct Compiling {
     pub(super) job: JoinHandle<Outcome>,
     /// The event up to which the world is in it.
     pub(super) revision: Revision,
-    /// Services whose endpoints changed since it began.
-    pub(super) overtaken: BTreeSet<NamespacedName>,
+    /// Endpoints and secrets that changed since it began.
+    pub(super) overtaken: Touched,
 }
 
 impl Compiling {
@@ -50,6 +50,6 @@ impl Compiling {
                 .collect();
             Outcome { compiled, problems: check(&world, &settings) }
         });
-        Self { job, revision, overtaken: BTreeSet::new() }
+        Self { job, revision, overtaken: Touched::default() }
     }
 }

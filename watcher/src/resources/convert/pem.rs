@@ -61,9 +61,8 @@ pub(super) fn check_pair(certificates: &[CertificateDer<'_>], key: &[u8]) -> Res
     let leaf = certificates.first().and_then(|certificate| parsed(certificate).ok());
     let leaf = leaf.ok_or_else(|| PairFault::Certificate(Fault::new("holds no certificate", "add one")))?;
     let public = public_key(key).map_err(PairFault::Key)?;
-    let belongs = |certificate: &X509Certificate<'_>| {
-        *certificate.public_key().subject_public_key.data == *public
-    };
+    let belongs =
+        |certificate: &X509Certificate<'_>| *certificate.public_key().subject_public_key.data == *public;
     if belongs(&leaf) {
         return Ok(end(&leaf));
     }
@@ -115,7 +114,8 @@ fn public_key(text: &[u8]) -> Result<Vec<u8>, Fault> {
         &signature::ECDSA_P384_SHA384_ASN1_SIGNING,
         &signature::ECDSA_P521_SHA512_ASN1_SIGNING,
     ];
-    if let Some(curve) = curves.into_iter().find_map(|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())
+    if let Some(curve) =
+        curves.into_iter().find_map(|curve| EcdsaKeyPair::from_private_key_der(curve, der).ok())
     {
         return Ok(curve.public_key().as_ref().to_vec());
     }

@@ -13,7 +13,7 @@ use pilotage_protos::envoy::cluster::{
 };
 use pilotage_protos::envoy::core::{
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
-    TcpKeepalive as Keepalive,
+    TcpKeepalive as Keepalive, UpstreamHttpProtocolOptions,
 };
 use pilotage_protos::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
@@ -23,9 +23,9 @@ use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use pilotage_protos::envoy::{UInt64Value, pack_any};
 
 use super::endpoint::dns;
-use super::{ads, duration, metadata, percent, uint};
+use super::{ads, duration, metadata, percent, tls, uint};
 use crate::ir::{
-    Balancer, Cluster, Connections, Discovery, Limits, Outliers, Retries, TcpKeepalive, Upstream,
+    Balancer, Cluster, Connections, Discovery, Limits, Outliers, Retries, ServerName, TcpKeepalive, Upstream,
 };
 
 /// How often names are resolved where their records do not say.
@@ -42,6 +42,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
         lb_policy: lb_policy as i32,
         lb_config,
         circuit_breakers: Some(breakers(&cluster.limits)),
+        transport_socket: cluster.tls.as_ref().map(|tls| tls::upstream(tls, cluster.upstream)),
         outlier_detection: cluster.outliers.as_ref().map(outliers),
         // With few healthy endpoints left, those are used, and not the ones that are known to be bad.
         common_lb_config: Some(CommonLbConfig {
@@ -155,6 +156,14 @@ fn http_options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
         ..Common::default()
     };
     Some(HttpProtocolOptions {
+        upstream_http_protocol_options: match cluster.tls.as_ref().map(|tls| &tls.server_name) {
+            Some(ServerName::OfRequest { checked }) => Some(UpstreamHttpProtocolOptions {
+                auto_sni: true,
+                auto_san_validation: *checked,
+                ..UpstreamHttpProtocolOptions::default()
+            }),
+            Some(ServerName::Fixed(_) | ServerName::None) | None => None,
+        },
         common_http_protocol_options: (common != Common::default()).then_some(common),
         upstream_protocol_options: Some(protocol),
         ..HttpProtocolOptions::default()
