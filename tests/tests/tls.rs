@@ -259,11 +259,14 @@ spec:
     traffic.stop().await?.none_failed()?;
     let credential = secret("inside", &inside.issue("gateway.internal")?, Some(authority.certificate()));
     mesh.manifests().write("inside.yaml", &(credential + &rule(", sni: echo.example.com")))?;
-    let refused = || {
-        let mut client = client.clone();
-        async move { client.call(&[]).await.err().filter(|status| status.message().contains("CERTIFICATE")) }
+    let refused = || async {
+        let path = "/stats?format=json&filter=cluster.outbound.443..sealed.internal.ssl.fail_verify_error";
+        let stats = edge.envoy().admin_json(path).await.ok()?;
+        let is_told = stats["stats"][0]["value"].as_u64().is_some_and(|count| count > 0);
+        let status = client.clone().call(&[]).await.err()?;
+        (is_told && status.code() == tonic::Code::Unavailable).then_some(())
     };
-    eventually("the backend's certificate is refused", refused).await.map(drop)
+    eventually("the backend's certificate is refused", refused).await
 }
 
 #[tokio::test]

@@ -96,6 +96,11 @@ impl World {
         self.pods.get(&(namespace.into(), name.into()))
     }
 
+    /// Every Pod, by namespace and name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<WithMeta<Pod>>> {
+        self.pods.values()
+    }
+
     /// Every Pod of a namespace.
     pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Pod>>> {
         in_namespace(&self.pods, namespace)

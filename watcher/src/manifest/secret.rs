@@ -1,8 +1,6 @@
 //! The values of a Secret's manifest. They are taken out of the tree by hand: what serde says of a value that it does
 //! not take is the value itself, and no message may have that.
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::node::{Node, Value};
+use crate::resources::convert::Entries;
 use crate::{Code, Problem};
 
 /// All of a Secret but its values.
@@ -32,8 +31,8 @@ pub(super) struct Written {
 }
 
 /// The decoded values by key, those of `stringData` before those of `data`; and what is wrong with the form.
-pub(super) fn entries(node: &Node) -> (BTreeMap<String, Result<Vec<u8>, String>>, Vec<Problem>) {
-    let mut found = BTreeMap::new();
+pub(super) fn entries(node: &Node) -> (Entries, Vec<Problem>) {
+    let mut found = Entries::new();
     let mut problems = Vec::new();
     for (field, is_encoded) in [("data", true), ("stringData", false)] {
         let Some(values) = node.get(field).filter(|values| values.value != Value::Null) else { continue };

@@ -13,8 +13,8 @@ mod service;
 pub use endpoints::{endpoint_slice, endpoints, mirrored_key};
 pub use metadata::meta;
 pub use pod::pod;
-pub(crate) use secret::of_entries;
 pub use secret::secret;
+pub(crate) use secret::{Entries, of_entries};
 pub use service::service;
 
 use crate::{Code, ObjectKey, Problem};

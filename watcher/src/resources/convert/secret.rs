@@ -26,8 +26,11 @@ pub fn secret(mut secret: v1::Secret) -> WithMeta<Secret> {
     WithMeta { meta: meta("v1", secret.metadata), spec: of_entries(data.chain(text).collect()) }
 }
 
-/// A Secret out of its decoded values; a value that could not be decoded is an error, with the words for its fault.
-pub(crate) fn of_entries(entries: BTreeMap<String, Result<Vec<u8>, String>>) -> Secret {
+/// The values of a Secret by key; one that could not be decoded is an error, with the words for its fault.
+pub(crate) type Entries = BTreeMap<String, Result<Vec<u8>, String>>;
+
+/// A Secret out of its decoded values.
+pub(crate) fn of_entries(entries: Entries) -> Secret {
     Secret {
         pair: part(pair(&entries)),
         authorities: part(authorities(&entries)),
@@ -35,7 +38,6 @@ pub(crate) fn of_entries(entries: BTreeMap<String, Result<Vec<u8>, String>>) -> 
     }
 }
 
-type Entries = BTreeMap<String, Result<Vec<u8>, String>>;
 type Parsed<T> = Result<Option<T>, PartFault>;
 
 fn part<T>(parsed: Parsed<T>) -> Part<T> {
