@@ -14,7 +14,6 @@ use pilotage_server::{Ads, AdsConfig, Answer, Cache, Demand, Event, Events, Serv
 use pilotage_watcher::World;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use crate::{PATIENCE, pilotage};
 
@@ -56,8 +55,7 @@ impl Acceptance<'_> {
             shutdown.clone(),
         );
         let streams = ads.streams().clone();
-        let serving =
-            tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), ServeConfig::default()));
+        let serving = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), ServeConfig::default()));
 
         let program = EnvoyProgram::find(None).await?;
         let fixed = ["envoy", "--id", "acceptance", "--server", &server, "--admin", "127.0.0.1:0"];
@@ -126,11 +124,11 @@ async fn rejected(events: &mut Events<Group>) -> String {
 fn words(event: &Event<Group>) -> Option<String> {
     match event {
         Event::Outcome(outcome) => match &outcome.answer {
-            Answer::Nacked { rejection, suspects } => {
+            Answer::Nacked { rejection, suspects, .. } => {
                 let names: Vec<&str> = suspects.iter().map(|suspect| &**suspect.name()).collect();
                 Some(format!("{} {names:?} rejected: {}", outcome.resource_type, rejection.message))
             }
-            Answer::Acked => None,
+            Answer::Acked { .. } => None,
         },
         Event::Demand(_) => None,
     }

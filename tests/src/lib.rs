@@ -9,6 +9,7 @@
 mod acceptance;
 mod condition;
 mod executable;
+pub mod kubernetes;
 mod manifest;
 mod mesh;
 mod proxy;
@@ -19,7 +20,7 @@ mod traffic;
 pub use acceptance::{Acceptance, Accepted};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
-pub use manifest::{endpoint_slice, host, service};
+pub use manifest::{endpoint_slice, host, routing, service};
 pub use mesh::Mesh;
 pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
 pub use proxy::{Dialect, Proxy};

@@ -47,3 +47,27 @@ endpoints:
         ip = backend.address().ip(),
     )
 }
+
+/// The DestinationRule of the Service `echo` with a subset for each version, and the VirtualService whose `http` rules
+/// are `rules`, indented by two spaces.
+pub fn routing(rules: &str) -> String {
+    format!(
+        "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: echo, namespace: demo}}
+spec:
+  host: echo.demo.svc.cluster.local
+  subsets:
+  - {{name: v1, labels: {{version: v1}}}}
+  - {{name: v2, labels: {{version: v2}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: echo, namespace: demo}}
+spec:
+  hosts: [echo.demo.svc.cluster.local]
+  http:
+{rules}"
+    )
+}

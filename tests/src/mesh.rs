@@ -20,6 +20,8 @@ pub struct Mesh {
     /// Reserved, so that a server that is started again is found where it was.
     port: ReservedPort,
     starts: u32,
+    /// Arguments of the server beyond those that every test needs.
+    arguments: Vec<String>,
     folder: TempDir,
 }
 
@@ -29,13 +31,23 @@ impl Mesh {
     /// # Errors
     /// The server is not ready in time; the error has the end of its log.
     pub async fn start(files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(files, &[]).await
+    }
+
+    /// Starts a server of a folder with `files`, with more `arguments`.
+    ///
+    /// # Errors
+    /// As of [`Mesh::start`].
+    pub async fn start_with(files: &[(&str, &str)], arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pilotage-test-").tempdir()?;
         let manifests = Manifests::below(folder.path())?;
         for (name, text) in files {
             manifests.write(name, text)?;
         }
         let port = ReservedPort::new()?;
-        let mut mesh = Self { server: None, backends: Vec::new(), manifests, port, starts: 0, folder };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let backends = Vec::new();
+        let mut mesh = Self { server: None, backends, manifests, port, starts: 0, arguments, folder };
         mesh.start_server().await?;
         Ok(mesh)
     }
@@ -64,9 +76,11 @@ impl Mesh {
         self.starts += 1;
         // Each run has a log of its own, so that what an earlier one said is not taken for news.
         let name = format!("pilotage-{}", self.starts);
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let serve = Serve {
             name: &name,
             listen: self.port.address(),
+            arguments: &arguments,
             ..Serve::new(pilotage()?, self.manifests.folder(), self.folder.path())
         };
         self.server = Some(Server::start(&serve).await?);

@@ -40,6 +40,18 @@ impl Outcomes {
         }
     }
 
+    fn merge(&mut self, other: Self) {
+        for (server, count) in other.servers {
+            *self.servers.entry(server).or_default() += count;
+        }
+        for (version, count) in other.versions {
+            *self.versions.entry(version).or_default() += count;
+        }
+        self.failed += other.failed;
+        let failures = [self.first_failure.take(), other.first_failure];
+        self.first_failure = failures.into_iter().flatten().min_by_key(|(when, _)| *when);
+    }
+
     /// The answers of a version.
     pub fn version(&self, version: &str) -> u64 {
         self.versions.get(version).copied().unwrap_or_default()
@@ -81,28 +93,24 @@ pub async fn calls(client: &mut Client, count: u64, headers: &[(&str, &str)]) ->
     outcomes
 }
 
-/// Calls, one after another, until they are stopped.
+/// Enough for some to be under way whenever something changes, few enough for a small machine.
+const IN_FLIGHT: usize = 4;
+
+/// Calls until they are stopped.
 #[derive(Debug)]
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     made: Arc<AtomicU64>,
-    task: JoinHandle<Outcomes>,
+    callers: Vec<JoinHandle<Outcomes>>,
 }
 
 impl Traffic {
-    /// Starts calling.
-    pub fn start(mut client: Client) -> Self {
+    /// Starts calling, four calls at a time, over the one connection of `client`.
+    pub fn start(client: &Client) -> Self {
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counter) = (stop.clone(), made.clone());
-        let task = tokio::spawn(async move {
-            let mut outcomes = Outcomes::default();
-            while !stopped.load(Ordering::Relaxed) {
-                outcomes.count(client.call(&[]).await);
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            outcomes
-        });
-        Self { stop, made, task }
+        let caller = || tokio::spawn(call_until(stop.clone(), made.clone(), client.clone()));
+        let callers = (0..IN_FLIGHT).map(|_| caller()).collect();
+        Self { stop, made, callers }
     }
 
     /// Waits until `count` more calls have been made, so that what is done next is done under load.
@@ -121,6 +129,19 @@ impl Traffic {
     /// The task panicked.
     pub async fn stop(self) -> Result<Outcomes> {
         self.stop.store(true, Ordering::Relaxed);
-        self.task.await.context("the calling task")
+        let mut outcomes = Outcomes::default();
+        for caller in self.callers {
+            outcomes.merge(caller.await.context("a calling task")?);
+        }
+        Ok(outcomes)
     }
+}
+
+async fn call_until(stop: Arc<AtomicBool>, made: Arc<AtomicU64>, mut client: Client) -> Outcomes {
+    let mut outcomes = Outcomes::default();
+    while !stop.load(Ordering::Relaxed) {
+        outcomes.count(client.call(&[]).await);
+        made.fetch_add(1, Ordering::Relaxed);
+    }
+    outcomes
 }

@@ -45,6 +45,8 @@ fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<St
             "labels" => {
                 arguments.extend(value.split(',').flat_map(|label| ["--label".to_owned(), label.to_owned()]));
             }
+            "locality" => arguments.extend(["--locality".to_owned(), (*value).to_owned()]),
+            "node" => arguments.extend(["--node-name".to_owned(), (*value).to_owned()]),
             "tcp" => arguments.push("--tcp-egress".to_owned()),
             _ => {}
         }

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pilotage::tools::http_get;
 use pilotage_tests::pilotage;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -104,6 +105,28 @@ async fn readiness_is_told_on_every_way() -> Result<()> {
         (told(&file) == line && told(&pipe) == line).then_some(())
     })
     .await?;
+    child.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_served_where_asked_for() -> Result<()> {
+    let mut child = Command::new(pilotage()?)
+        .args(["serve", "--dir", CANARY, "--listen", "127.0.0.1:0", "--health", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    let line = lines.next_line().await?.context("the server ended")?;
+    let ready: serde_json::Value = serde_json::from_str(&line)?;
+    let address = ready["health"].as_str().context("the address of health")?.parse()?;
+    ensure!(text(&http_get(address, "/healthz").await?) == "alive\n", "/healthz");
+    ensure!(text(&http_get(address, "/readyz").await?) == "ready\n", "/readyz");
+    let page = text(&http_get(address, "/metrics").await?);
+    for line in ["pilotage_streams 0", "pilotage_source_events_total 1", "pilotage_revision 1", "# EOF"] {
+        ensure!(page.lines().any(|found| found == line), "{line} is in\n{page}");
+    }
     child.kill().await?;
     Ok(())
 }

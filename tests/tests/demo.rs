@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use pilotage::tools::{Process, get};
+use pilotage::tools::{Process, http_get};
 use pilotage_tests::{PATIENCE, pilotage};
 use serde_json::Value;
 use tokio::process::Command;
@@ -52,11 +52,11 @@ async fn what_is_kept_ends_when_asked() -> Result<()> {
     let (_, after) = text.split_once("http://").with_context(|| text.clone())?;
     let (admin, _) = after.split_once('/').with_context(|| text.clone())?;
     let admin = admin.parse()?;
-    get(admin, "/ready").await?;
+    http_get(admin, "/ready").await?;
     ensure!(is_clean(folder.path()).is_err(), "nothing was kept");
 
     let status = process.stop(Duration::from_secs(10)).await.context("it ended")?;
     ensure!(status.code() == Some(130), "{status}");
-    ensure!(get(admin, "/ready").await.is_err(), "Envoy still runs");
+    ensure!(http_get(admin, "/ready").await.is_err(), "Envoy still runs");
     is_clean(folder.path())
 }

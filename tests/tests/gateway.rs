@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use pilotage::tools::ReservedPort;
-use pilotage_tests::{Backend, Client, Mesh, Proxy, calls};
+use pilotage_tests::{Backend, Client, Mesh, Proxy, Traffic, calls, endpoint_slice, eventually};
 
 fn gateway(port: u16) -> String {
     format!(
@@ -62,4 +62,27 @@ async fn a_gateway_that_is_there_before_its_gateway_opens_it_without_a_reconnect
     ensure!(log.contains("the client belongs to another group"), "the stream moved:\n{log}");
     ensure!(!log.contains("the stream ends"), "the stream stayed:\n{log}");
     Ok(())
+}
+
+/// Envoy rejects a listener whose port another program has: the others stay as they are, the log names the Gateway, and
+/// what is not concerned goes on changing.
+#[tokio::test]
+async fn a_listener_that_envoy_rejects_leaves_the_others() -> Result<()> {
+    let (free, taken) = (ReservedPort::new()?, std::net::TcpListener::bind("0.0.0.0:0")?);
+    let mesh = Mesh::echo(vec![Backend::start("one", "v1").await?], &gateway(free.number())).await?;
+    let mut edge = Proxy::gateway(&mesh, "edge", free.number()).await?;
+    let mut client = edge.client("echo.example").await?;
+    let traffic = Traffic::start(&client);
+    let number = taken.local_addr()?.port();
+    let second = gateway(number).replace("name: edge", "name: second").replace("name: echo", "name: second");
+    mesh.manifests().write("second.yaml", &second)?;
+    let line = mesh.logged(&["rejected-by-client", "Gateway demo/second"]).await?;
+    ensure!(line.contains("second.yaml:1:1"), "the place of the Gateway: {line}");
+    let two = Backend::start("two", "v1").await?;
+    mesh.manifests().write("two.yaml", &endpoint_slice("echo", &two))?;
+    eventually("a call to the new endpoint", || async { (two.answered() > 0).then_some(()) }).await?;
+    calls(&mut client, 20, &[]).await.none_failed()?;
+    mesh.manifests().remove("second.yaml")?;
+    mesh.logged(&["solved", "rejected-by-client", "Gateway demo/second"]).await?;
+    traffic.stop().await?.none_failed()
 }

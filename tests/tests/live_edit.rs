@@ -3,36 +3,17 @@
 use anyhow::{Result, ensure};
 use pilotage_tests::{
     Backend, Client, Dialect, Mesh, Outcomes, Proxy, Traffic, calls, endpoint_slice, eventually, host,
-    service,
+    routing, service,
 };
 
-const SUBSETS: &str = "\
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo, namespace: demo}
-spec:
-  host: echo.demo.svc.cluster.local
-  subsets:
-  - {name: v1, labels: {version: v1}}
-  - {name: v2, labels: {version: v2}}
----
-";
-
 fn routes(mark: &str, v1: &str, v2: &str) -> String {
-    format!(
-        "\
-{SUBSETS}apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {{name: echo, namespace: demo}}
-spec:
-  hosts: [echo.demo.svc.cluster.local]
-  http:
-  - headers: {{response: {{set: {{x-route: {mark}}}}}}}
+    routing(&format!(
+        "  - headers: {{response: {{set: {{x-route: {mark}}}}}}}
     route:
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v1}}, weight: {v1}}}
     - {{destination: {{host: echo.demo.svc.cluster.local, subset: v2}}, weight: {v2}}}
 "
-    )
+    ))
 }
 
 async fn two_versions() -> Result<Vec<Backend>> {
@@ -48,7 +29,7 @@ async fn sidecar_and_client(mesh: &Mesh, dialect: Dialect) -> Result<(Proxy, Cli
 async fn an_edited_weight_shifts_calls(dialect: Dialect) -> Result<()> {
     let mesh = Mesh::echo(two_versions().await?, &routes("first", "100", "0")).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, dialect).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     traffic.flows(100).await?;
     for (edition, v1, v2) in [("second", "50", "50"), ("third", "0", "100"), ("fourth", "70", "30")] {
         mesh.manifests().write("rules.yaml", &routes(edition, v1, v2))?;
@@ -88,7 +69,7 @@ spec:
 ";
     let mesh = Mesh::echo(two_versions().await?, plain).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     for _ in 0..5 {
         mesh.manifests().write("rules.yaml", &routes("subsets", "50", "50"))?;
         sidecar.routed(&mut client, "subsets").await?;
@@ -108,7 +89,7 @@ async fn endpoints_come_and_go() -> Result<()> {
         Mesh::start(&[("service.yaml", &service("echo", 80)), ("one.yaml", &endpoint_slice("echo", &one))])
             .await?;
     let (_sidecar, client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client);
+    let traffic = Traffic::start(&client);
     traffic.flows(50).await?;
     mesh.manifests().write("two.yaml", &endpoint_slice("echo", &two))?;
     eventually("a call to the new endpoint", || async { (two.answered() > 0).then_some(()) }).await?;
@@ -127,9 +108,9 @@ async fn endpoints_come_and_go() -> Result<()> {
 async fn a_broken_file_leaves_the_last_good_configuration() -> Result<()> {
     let mesh = Mesh::echo(two_versions().await?, &routes("good", "0", "100")).await?;
     let (sidecar, mut client) = sidecar_and_client(&mesh, Dialect::Delta).await?;
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     mesh.manifests().write("rules.yaml", &routes("broken", "many", "0"))?;
-    mesh.logged(&["rules.yaml"]).await?;
+    mesh.logged(&["error[wrong-type]", "rules.yaml:18:", "spec.http[0].route[0].weight"]).await?;
     // The rest of the folder is still live.
     let three = Backend::start("three", "v2").await?;
     mesh.manifests().write("three.yaml", &endpoint_slice("echo", &three))?;

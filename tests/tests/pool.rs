@@ -1,7 +1,7 @@
 //! A DestinationRule's connection pool, as Envoy has it and as it works.
 
 use anyhow::{Context, Result, ensure};
-use pilotage_tests::{Backend, Dialect, Mesh, Proxy, calls, host};
+use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, calls, host};
 use serde_json::json;
 
 const CLUSTER: &str = "outbound|80||echo.demo.svc.cluster.local";
@@ -65,5 +65,30 @@ async fn every_pool_setting_reaches_envoy_and_connections_end_after_their_reques
         stat("upstream_cx_max_requests")?
     );
     ensure!(client.connections() == 1, "the client saw {} connections", client.connections());
+    Ok(())
+}
+
+/// A limit that is set binds; what is over it is refused at once and counted.
+#[tokio::test]
+async fn more_requests_at_once_than_allowed_are_refused() -> Result<()> {
+    let limit = "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: echo, namespace: demo}
+spec:
+  host: echo.demo.svc.cluster.local
+  trafficPolicy: {connectionPool: {http: {http2MaxRequests: 1}}}
+";
+    let mesh = Mesh::echo(vec![Backend::start("one", "v1").await?], limit).await?;
+    let mut sidecar = Proxy::sidecar(&mesh, "sidecar", Dialect::Delta).await?;
+    let client = sidecar.client(&host("echo")).await?;
+    let traffic = Traffic::start(&client);
+    traffic.flows(400).await?;
+    let outcomes = traffic.stop().await?;
+    // Older Envoys count these with the requests that wait for a connection.
+    let mut stats = sidecar.envoy().stats(&format!("cluster.{CLUSTER}.upstream_rq_")).await?;
+    stats.retain(|name, _| name.ends_with("_active_overflow") || name.ends_with("_pending_overflow"));
+    ensure!(outcomes.failed > 0 && stats.values().sum::<u64>() == outcomes.failed, "{stats:?}, {outcomes:?}");
+    ensure!(outcomes.server("one") > 0, "{outcomes:?}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A gRPC client of another implementation.
 
 use anyhow::{Result, ensure};
-use pilotage_tests::{Backend, Dialect, GrpcClient, Mesh, Outcomes, Proxy};
+use pilotage_tests::{Backend, Dialect, GrpcClient, Mesh, Outcomes, Proxy, routing};
 
 #[tokio::test]
 async fn the_python_client_itself_works() -> Result<()> {
@@ -15,23 +15,7 @@ async fn the_python_client_itself_works() -> Result<()> {
     Ok(())
 }
 
-const ROUTES: &str = "\
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo, namespace: demo}
-spec:
-  host: echo.demo.svc.cluster.local
-  subsets:
-  - {name: v1, labels: {version: v1}}
-  - {name: v2, labels: {version: v2}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: echo, namespace: demo}
-spec:
-  hosts: [echo.demo.svc.cluster.local]
-  http:
-  - match: [{headers: {x-client: {exact: test}}}]
+const RULES: &str = "  - match: [{headers: {x-client: {exact: test}}}]
     route: [{destination: {host: echo.demo.svc.cluster.local, subset: v2}}]
   - route:
     - {destination: {host: echo.demo.svc.cluster.local, subset: v1}, weight: 80}
@@ -63,7 +47,7 @@ async fn is_routed(client: &mut GrpcClient) -> Result<()> {
 
 #[tokio::test]
 async fn python_through_a_sidecar_is_routed() -> Result<()> {
-    let mesh = Mesh::echo(backends().await?, ROUTES).await?;
+    let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
     let sidecar = Proxy::sidecar(&mesh, "sidecar", Dialect::Delta).await?;
     is_routed(&mut GrpcClient::plain(sidecar.entry(), "echo.demo.svc.cluster.local:80").await?).await
 }
@@ -71,17 +55,17 @@ async fn python_through_a_sidecar_is_routed() -> Result<()> {
 /// No Envoy is started: the client is told what an Envoy would be told, in the form that it understands.
 #[tokio::test]
 async fn python_as_a_proxyless_client_is_routed() -> Result<()> {
-    let mesh = Mesh::echo(backends().await?, ROUTES).await?;
+    let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
     is_routed(&mut GrpcClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?).await
 }
 
 /// A proxyless client follows an edit, too.
 #[tokio::test]
 async fn a_proxyless_client_follows_an_edit() -> Result<()> {
-    let mesh = Mesh::echo(backends().await?, ROUTES).await?;
+    let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
     let mut client = GrpcClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?;
     client.first_call().await?;
-    let edited = ROUTES.replace("weight: 80", "weight: 0").replace("weight: 20", "weight: 100");
+    let edited = routing(RULES).replace("weight: 80", "weight: 0").replace("weight: 20", "weight: 100");
     mesh.manifests().write("rules.yaml", &edited)?;
     for _ in 0..1000 {
         let outcomes = client.calls(20, &[]).await?;

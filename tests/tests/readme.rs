@@ -38,6 +38,9 @@ fn check_run_calls_the_test_command() -> Result<()> {
 
 #[tokio::test]
 async fn walk_works_word_by_word() -> Result<()> {
+    // The walk's ports are fixed, so that a reader can type them; two walks at once would meet.
+    let alone = std::fs::File::create(std::env::temp_dir().join("pilotage-readme-walk.lock"))?;
+    let _alone = tokio::task::spawn_blocking(move || alone.lock().map(|()| alone)).await??;
     let readme = std::fs::read_to_string(checkout().join("README.md"))?;
     let folder = tempfile::tempdir()?;
     let pilotage = pilotage()?;

@@ -1,27 +1,9 @@
 //! Weights, headers and retries.
 
 use anyhow::{Result, ensure};
-use pilotage_tests::{Backend, Behaviour, Client, Dialect, Mesh, Outcomes, Proxy, calls, host};
+use pilotage_tests::{Backend, Behaviour, Client, Dialect, Mesh, Outcomes, Proxy, calls, host, routing};
 
 const CALLS: u64 = 1000;
-
-const SUBSETS: &str = "\
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: echo, namespace: demo}
-spec:
-  host: echo.demo.svc.cluster.local
-  subsets:
-  - {name: v1, labels: {version: v1}}
-  - {name: v2, labels: {version: v2}}
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: echo, namespace: demo}
-spec:
-  hosts: [echo.demo.svc.cluster.local]
-  http:
-";
 
 struct Setting {
     mesh: Mesh,
@@ -35,7 +17,7 @@ async fn with_rules(http: &str) -> Result<Setting> {
     for (id, version) in [("a", "v1"), ("b", "v1"), ("c", "v1"), ("d", "v2")] {
         backends.push(Backend::start(id, version).await?);
     }
-    let mesh = Mesh::echo(backends, &format!("{SUBSETS}{http}")).await?;
+    let mesh = Mesh::echo(backends, &routing(http)).await?;
     let mut sidecar = Proxy::sidecar(&mesh, "sidecar", Dialect::Delta).await?;
     let client = sidecar.client(&host("echo")).await?;
     Ok(Setting { mesh, sidecar, client })

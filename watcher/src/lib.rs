@@ -10,8 +10,11 @@
 
 mod change;
 pub mod directory;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 mod manifest;
 pub mod memory;
+mod overlay;
 mod parallel;
 mod position;
 mod problem;
@@ -20,6 +23,7 @@ mod validation;
 mod world;
 
 pub use change::{Batch, Change, Kind, Object, ObjectKey, SourceName, Touched};
+pub use overlay::Overlay;
 pub use position::Positions;
 pub use problem::{Code, Position, Problem, Severity};
 pub use world::{NamespacedName, World};

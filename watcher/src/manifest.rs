@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Problem, parallel};
 
-pub(crate) use object::{Outcome, Reading, tree};
+pub(crate) use object::{Outcome, Reading, read_document, tree};
 pub(crate) use path::locate;
 
 mod decode;
@@ -71,7 +71,7 @@ pub(crate) fn read(text: &str, format: Format, known: &[Document]) -> Vec<Docume
         let same = known.get(&hash).filter(|known| *known.text == *document.text);
         let (text, reading) = match same {
             Some(known) => (known.text.clone(), known.reading.clone()),
-            None => (document.text.into(), Arc::new(object::read_document(document.text, format))),
+            None => (document.text.into(), Arc::new(read_document(document.text, format))),
         };
         Document { hash, text, first_line: document.first_line, reading }
     };

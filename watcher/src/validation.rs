@@ -13,6 +13,11 @@ mod service_entry;
 mod tests;
 mod virtual_service;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use gateway::{PROTOCOLS, TLS_VERSIONS};
+#[cfg(feature = "kubernetes")]
+pub(crate) use virtual_service::{GRPC_STATUSES, RETRY_CONDITIONS};
+
 /// A kind whose values can be checked.
 pub(crate) trait Validate {
     /// What is wrong, with paths from the object's root and without the object.

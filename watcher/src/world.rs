@@ -111,6 +111,11 @@ impl World {
         self.virtual_services.values()
     }
 
+    /// One VirtualService.
+    pub fn virtual_service(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<VirtualService>>> {
+        self.virtual_services.get(&(namespace.into(), name.into()))
+    }
+
     /// Every DestinationRule, by namespace and name.
     pub fn destination_rules(&self) -> impl Iterator<Item = &Arc<WithMeta<DestinationRule>>> {
         self.destination_rules.values()

@@ -39,6 +39,9 @@ pub struct Node {
     /// Where the workload runs, as region/zone/subzone
     #[arg(long, value_name = "R/Z/S", value_parser = locality)]
     pub locality: Option<Locality>,
+    /// The machine that the workload runs on, for Services whose traffic stays on one
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
     /// The address of the Pilotage server, as host:port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:18000", value_parser = server)]
     pub server: Server,
@@ -65,6 +68,9 @@ impl Node {
         metadata.insert("NAMESPACE".into(), json!(self.namespace));
         if !labels.is_empty() {
             metadata.insert("LABELS".into(), json!(labels));
+        }
+        if let Some(name) = &self.node_name {
+            metadata.insert("NODE_NAME".into(), json!(name));
         }
         metadata
     }

@@ -9,10 +9,12 @@ use crate::settings::Settings;
 
 mod bootstrap;
 mod check;
+mod crds;
 mod ready;
 mod render;
 mod serve;
 mod settings;
+mod sources;
 mod tools;
 
 /// A lightweight xDS management server: watches Kubernetes-style manifests and tells Envoys and gRPC clients what they
@@ -42,6 +44,7 @@ enum Command {
     Check(check::Args),
     Render(render::Args),
     Bootstrap(bootstrap::Args),
+    Crds(crds::Args),
     Demo(crate::demo::Args),
     Tools(tools::Args),
     Settings(settings::Args),
@@ -65,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Tools(args) => tools::run(&args),
         Command::Settings(args) => settings::run(&args),

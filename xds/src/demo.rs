@@ -1,7 +1,7 @@
 //! `pilotage demo`: what an operator gets, shown in seconds with real parts.
 //!
 //! Everything in it is real: the server as its own process, an Envoy, gRPC servers and a client with one connection.
-//! [`stage`] sets them up, [`steps`] is what is shown; the tests use the same server, backends and client.
+//! `stage` sets them up, `steps` is what is shown; the tests use the same server, backends and client.
 
 mod backend;
 mod client;

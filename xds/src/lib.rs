@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod bootstrap;
 mod cli;
 pub mod demo;

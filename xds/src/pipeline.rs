@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotage_compile::{Compiled, Group, Settings, compile_endpoints, compile_secrets};
-use pilotage_protocol::{Name, Revision};
+use pilotage_protocol::{Name, ResourceType, Revision};
 use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
-use pilotage_watcher::{Change, Positions, Problem, SourceName, Touched, World};
+use pilotage_watcher::{Change, Positions, Problem, Severity, SourceName, Touched, World};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
+
+use crate::admin::Metrics;
 
 mod clients;
 mod compiling;
@@ -56,6 +58,7 @@ pub struct Pipeline {
     unsynced: BTreeSet<SourceName>,
     /// Told once, when there is something to serve.
     ready: Option<oneshot::Sender<()>>,
+    metrics: Metrics,
     groups: BTreeMap<Group, Member>,
     /// Groups whose configuration is to be compiled.
     stale: BTreeSet<Group>,
@@ -64,6 +67,8 @@ pub struct Pipeline {
     journal: Journal,
     /// When the latest events were seen.
     latency: clients::Latency,
+    /// Nodes and types of which the last answer was a rejection.
+    rejected: BTreeSet<(Arc<str>, ResourceType)>,
 }
 
 /// One group, and what it is told.
@@ -86,7 +91,7 @@ impl Pipeline {
         grouping: Grouping,
         linger: Duration,
         sources: impl IntoIterator<Item = SourceName>,
-        ready: oneshot::Sender<()>,
+        (ready, metrics): (oneshot::Sender<()>, Metrics),
     ) -> Self {
         Self {
             settings: Arc::new(settings),
@@ -99,12 +104,14 @@ impl Pipeline {
             revision: Revision(0),
             unsynced: sources.into_iter().collect(),
             ready: Some(ready),
+            metrics,
             groups: BTreeMap::new(),
             stale: BTreeSet::new(),
             debounce: Debounce::default(),
             compiling: None,
             journal: Journal::default(),
             latency: clients::Latency::default(),
+            rejected: BTreeSet::new(),
         }
     }
 
@@ -148,6 +155,7 @@ impl Pipeline {
         }
         self.revision = Revision(self.revision.0 + 1);
         self.latency.seen(self.revision, batch.seen);
+        self.metrics.event(self.revision.0);
         if !self.unsynced.is_empty() {
             return;
         }
@@ -175,6 +183,7 @@ impl Pipeline {
         }
         // A revision tells that everything up to it is there. While configuration is still to come, it must not rise.
         let is_complete = self.compiling.is_none() && self.stale.is_empty();
+        let count = self.groups.len();
         for (group, member) in &mut self.groups {
             let Some(previous) = &member.compiled else { continue };
             let compiled = refreshed(&self.world, previous, touched);
@@ -182,6 +191,7 @@ impl Pipeline {
                 member.published = self.revision;
             }
             self.cache.publish(group, compiled.snapshot().clone().at(member.published));
+            self.metrics.published(count);
             member.compiled = Some(Arc::new(compiled));
         }
     }
@@ -204,6 +214,8 @@ impl Pipeline {
     fn publish(&mut self, outcome: Option<Outcome>) {
         let Some(Compiling { overtaken, revision, .. }) = self.compiling.take() else { return };
         let Some(outcome) = outcome else { return };
+        self.metrics.translated(outcome.took);
+        let count = self.groups.len();
         // What came in since it began is there only if it was about endpoints alone.
         let revision = if self.stale.is_empty() { self.revision } else { revision };
         for (group, mut compiled) in outcome.compiled {
@@ -213,6 +225,7 @@ impl Pipeline {
             }
             member.published = revision;
             self.cache.publish(&group, compiled.snapshot().clone().at(revision));
+            self.metrics.published(count);
             member.compiled = Some(Arc::new(compiled));
         }
         self.report(&"translation".into(), outcome.problems);
@@ -226,7 +239,12 @@ impl Pipeline {
         for problem in &mut problems {
             self.positions.place(problem);
         }
-        self.journal.set(scope, problems);
+        if !self.journal.set(scope, problems) {
+            return;
+        }
+        for severity in [Severity::Info, Severity::Warning, Severity::Error] {
+            self.metrics.problems(severity, self.journal.count(severity));
+        }
     }
 
     fn forget_deserted(&mut self) {

@@ -20,8 +20,12 @@ pub use reference::reference;
 pub struct Settings {
     /// The folder of manifests to watch, with its sub-folders.
     pub directory: Option<PathBuf>,
+    /// A Kubernetes API server to watch; a folder beside it wins where both have an object.
+    pub kubernetes: Kubernetes,
     /// The address of the xDS server; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The address of `/healthz`, `/readyz` and `/metrics`; none are served where it is unset.
+    pub health: Option<SocketAddr>,
     /// Allows plaintext xDS on an address that is not loopback. Everyone who can reach it can read every route.
     pub allow_plaintext_off_loopback: bool,
     /// Logs, written to standard error.
@@ -30,6 +34,19 @@ pub struct Settings {
     pub server: Server,
     /// How resources are translated.
     pub translation: pilotage_compile::Settings,
+}
+
+/// A Kubernetes API server to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Whether to watch one.
+    pub watch: bool,
+    /// The kubeconfig file that says where it is and who we are; unset inside of a cluster, where the Pod's service
+    /// account says it.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig file; unset for its current one.
+    pub context: Option<String>,
 }
 
 /// Logs, written to standard error.
@@ -67,7 +84,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             directory: None,
+            kubernetes: Kubernetes::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
+            health: None,
             allow_plaintext_off_loopback: false,
             log: Log::default(),
             server: Server::default(),

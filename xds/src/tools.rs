@@ -13,10 +13,11 @@ mod process;
 mod progress;
 mod python;
 
-pub use cache::{Cache, CacheError};
+pub use cache::{Cache, CacheError, Lock};
 pub use envoy::{ENVOY_VERSION, Envoy, EnvoyError, EnvoyProgram, FindEnvoyError, Launch};
-pub use http::{HttpError, get};
-pub use package::InstallError;
+pub use http::{HttpError, http_get};
+pub use package::{InstallError, Package, install};
 pub use port::{PortError, ReservedPort};
 pub use process::{Process, ProcessError};
+pub use progress::{during, say};
 pub use python::{GRPCIO_VERSION, GrpcPython, PROTOBUF_VERSION};

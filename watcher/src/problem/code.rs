@@ -39,6 +39,8 @@ macro_rules! codes {
 codes! {
     /// A file or folder cannot be read.
     Unreadable = "unreadable", Error;
+    /// A kind that the API server does not let us read.
+    Forbidden = "forbidden", Error;
     /// A file is empty, or became empty: what it held stays.
     EmptyFile = "empty-file", Warning;
     /// The folder holds nothing that is served.
@@ -102,6 +104,10 @@ codes! {
     UnknownGateway = "unknown-gateway", Error, "IST0101";
     /// A VirtualService host that none of its Gateways' servers has.
     HostNotOnGateway = "host-not-on-gateway", Warning, "IST0132";
+    /// A rule delegates to a VirtualService that is not there, or is no delegate.
+    UnknownDelegate = "unknown-delegate", Error, "IST0101";
+    /// A VirtualService without hosts that nothing delegates to.
+    UnusedDelegate = "unused-delegate", Warning;
     /// Two VirtualServices claim one host on the mesh.
     ConflictingHosts = "conflicting-hosts", Error, "IST0109";
     /// Two DestinationRules for one host, merged.

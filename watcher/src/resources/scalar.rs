@@ -1,10 +1,12 @@
 //! Scalars of the routing kinds: durations, percentages, string matches.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A duration written as protobuf JSON or Go write it, such as `2s`, `1.5s`, `250ms`, `1h30m`.
@@ -72,8 +74,27 @@ impl Serialize for Span {
     }
 }
 
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            // The longest that is of use is far shorter, and a bound makes rules about it cheap to check.
+            "maxLength": 32,
+            "pattern": r"^(0|(\d+(\.\d*)?|\.\d+)(h|m|s|ms|us|µs|ns)((\d+(\.\d*)?|\.\d+)(h|m|s|ms|us|µs|ns))*)$",
+        })
+    }
+}
+
 /// `percentage: {value: 12.5}`, from 0 to 100.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Percent {
     /// The percentage.
@@ -81,7 +102,7 @@ pub struct Percent {
 }
 
 /// How a string is matched; exactly one field should be set, none means "is present".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StringMatch {
     /// The whole string.
@@ -96,7 +117,7 @@ pub struct StringMatch {
 pub type StringMatches = BTreeMap<String, StringMatch>;
 
 /// `port: {number: 80}`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PortSelector {
     /// The port number.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Percent, PortSelector, Span, StringMatch, StringMatches};
 
 /// How requests for some hosts are routed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct VirtualService {
     /// The hosts; empty makes it a delegate.
@@ -25,7 +26,7 @@ pub struct VirtualService {
 }
 
 /// One HTTP rule.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// A name for logs and stats.
@@ -63,7 +64,7 @@ pub struct HttpRoute {
 }
 
 /// Conditions that must all hold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpMatch {
     /// A name for logs and stats.
@@ -97,7 +98,7 @@ pub struct HttpMatch {
 }
 
 /// Where traffic goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Destination {
     /// The host of a Service or ServiceEntry.
@@ -109,7 +110,7 @@ pub struct Destination {
 }
 
 /// A destination and its share.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpDestination {
     /// Where to.
@@ -121,7 +122,7 @@ pub struct HttpDestination {
 }
 
 /// Header operations on request and response.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Headers {
     /// On the request.
@@ -131,7 +132,7 @@ pub struct Headers {
 }
 
 /// Header operations; `set` first, then `add`, then `remove`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HeaderOperations {
     /// Overwritten or added.
@@ -143,7 +144,7 @@ pub struct HeaderOperations {
 }
 
 /// Retries.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRetry {
     /// How many retries after the first try; 0 turns them off.
@@ -161,7 +162,7 @@ pub struct HttpRetry {
 }
 
 /// A redirect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRedirect {
     /// The whole new path.
@@ -181,7 +182,7 @@ pub struct HttpRedirect {
 }
 
 /// A direct answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DirectResponse {
     /// The status.
@@ -191,7 +192,7 @@ pub struct DirectResponse {
 }
 
 /// A body; exactly one field should be set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpBody {
     /// As text.
@@ -201,7 +202,7 @@ pub struct HttpBody {
 }
 
 /// A reference to a delegate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Delegate {
     /// Its name.
@@ -211,7 +212,7 @@ pub struct Delegate {
 }
 
 /// Changes to path and authority before forwarding.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRewrite {
     /// Replaces the matched path or prefix.
@@ -223,7 +224,7 @@ pub struct HttpRewrite {
 }
 
 /// A substitution by regular expression.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegexRewrite {
     /// The RE2 expression.
@@ -233,7 +234,7 @@ pub struct RegexRewrite {
 }
 
 /// One of several mirrors.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct MirrorPolicy {
     /// Where copies go.
@@ -243,7 +244,7 @@ pub struct MirrorPolicy {
 }
 
 /// Injected faults.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpFault {
     /// Delays.
@@ -253,7 +254,7 @@ pub struct HttpFault {
 }
 
 /// An injected delay.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FaultDelay {
     /// Deprecated whole percentage.
@@ -267,7 +268,7 @@ pub struct FaultDelay {
 }
 
 /// An injected abort.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FaultAbort {
     /// An HTTP status.
@@ -281,7 +282,7 @@ pub struct FaultAbort {
 }
 
 /// Cross-origin policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CorsPolicy {
     /// Deprecated exact origins.
@@ -303,7 +304,7 @@ pub struct CorsPolicy {
 }
 
 /// A rule by SNI.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TlsRoute {
     /// Alternatives.
@@ -313,7 +314,7 @@ pub struct TlsRoute {
 }
 
 /// A rule for opaque TCP.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpRoute {
     /// Alternatives; empty matches everything.
@@ -323,7 +324,7 @@ pub struct TcpRoute {
 }
 
 /// Conditions of a TLS or TCP rule that must all hold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4Match {
     /// Server names; TLS only.
@@ -343,7 +344,7 @@ pub struct L4Match {
 }
 
 /// A destination of a TLS or TCP rule and its share.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct L4Destination {
     /// Where to.

@@ -4,9 +4,12 @@ use super::{Checks, Validate};
 use crate::Problem;
 use crate::resources::Gateway;
 
-const PROTOCOLS: &[&str] =
+/// The protocols of a server's port.
+pub(crate) const PROTOCOLS: &[&str] =
     &["HTTP", "HTTPS", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "TLS", "MONGO", "REDIS", "MYSQL"];
-const TLS_VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
+
+/// The versions of TLS, as a server's bounds name them.
+pub(crate) const TLS_VERSIONS: &[&str] = &["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"];
 
 impl Validate for Gateway {
     fn validate(&self) -> Vec<Problem> {

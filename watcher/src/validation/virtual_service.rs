@@ -5,7 +5,7 @@ use crate::Problem;
 use crate::resources::{Destination, HttpRetry, HttpRoute, PortSelector, VirtualService};
 
 /// The gRPC statuses, as an abort names them.
-const GRPC_STATUSES: &[&str] = &[
+pub(crate) const GRPC_STATUSES: &[&str] = &[
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -26,7 +26,7 @@ const GRPC_STATUSES: &[&str] = &[
 ];
 
 /// What `retryOn` may hold beside status codes.
-const RETRY_CONDITIONS: &[&str] = &[
+pub(crate) const RETRY_CONDITIONS: &[&str] = &[
     "5xx",
     "gateway-error",
     "reset",

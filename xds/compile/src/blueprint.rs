@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_protocol::Name;
-use pilotage_watcher::World;
+use pilotage_watcher::{Code, World};
 
 use crate::credentials::{Credentials, SecretPlan};
-use crate::endpoints::{Selection, Unhealthy};
+use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
-use crate::ir::{Action, Cluster, Discovery, Listener, RouteTable};
+use crate::ir::{Cluster, Discovery, Listener, RouteTable};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
@@ -76,12 +76,9 @@ pub(crate) fn blueprint(
 /// The names of the clusters that listeners and routes lead to.
 fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
     let routed = blueprint.routes.values().flat_map(|table| &table.hosts).flat_map(|host| &host.rules);
-    let routed = routed.filter_map(|rule| match &rule.action {
-        Action::Forward(forward) => Some(forward.backends.iter().map(|backend| backend.cluster.clone())),
-        Action::Redirect(_) | Action::Respond { .. } => None,
-    });
+    let routed = routed.flat_map(|rule| rule.clusters().cloned());
     let direct = blueprint.listeners.values().flat_map(|listener| listener.entry.clusters());
-    routed.flatten().chain(direct.cloned()).collect()
+    routed.chain(direct.cloned()).collect()
 }
 
 fn clusters(
@@ -91,6 +88,12 @@ fn clusters(
     wanted: impl Fn(&str) -> bool,
 ) {
     for host in scope.hosts.iter() {
+        if host.preference.only_same_node && scope.group.location.node.is_empty() {
+            let message = "a proxy that does not say which node it runs on calls endpoints on every node";
+            let place = Place::new(host.source.clone(), "spec.internalTrafficPolicy");
+            let problem = place.problem(Code::NoEffect, message);
+            blueprint.report.add(problem.hint("set NODE_NAME in the metadata of the proxy's bootstrap"));
+        }
         let rule = scope.rules.find(host, scope.group, scope.settings);
         for port in &host.ports {
             let subsets = rule.into_iter().flat_map(|rule| &rule.subsets);
@@ -101,14 +104,14 @@ fn clusters(
                     continue;
                 }
                 let report = &mut blueprint.report;
-                let Some(cluster) =
+                let Some((cluster, spread)) =
                     clusters::cluster(host, port, subset, rule, scope.group, credentials, report)
                 else {
                     continue;
                 };
                 if cluster.discovery == Discovery::Assigned {
                     let labels = defined.map(|(subset, _)| subset.labels.clone()).unwrap_or_default();
-                    let plan = plan(host, port, &cluster, labels, scope);
+                    let plan = plan(host, port, &cluster, labels, spread, scope);
                     let subset = defined.map(|(subset, place)| (subset.name.clone(), place.clone()));
                     blueprint.assignments.insert(cluster.name.clone(), AssignmentPlan { subset, ..plan });
                 }
@@ -123,8 +126,10 @@ fn plan(
     port: &Port,
     cluster: &Cluster,
     labels: BTreeMap<String, String>,
+    spread: Spread,
     scope: &Scope<'_>,
 ) -> AssignmentPlan {
+    let node = &scope.group.location.node;
     AssignmentPlan {
         members: host.members.clone(),
         selection: Selection {
@@ -136,6 +141,8 @@ fn plan(
                 ProxyKind::Grpc => Unhealthy::LeftOut,
                 ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Unhealthy::Named,
             },
+            spread: Arc::new(spread),
+            only_on: Some(node.clone()).filter(|node| host.preference.only_same_node && !node.is_empty()),
         },
         subset: None,
         source: host.source.clone(),

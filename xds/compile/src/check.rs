@@ -12,7 +12,7 @@ use crate::compiled::subset_problem;
 use crate::endpoints::select;
 use crate::group::DEFAULT_EGRESS_PORT;
 use crate::report::Report;
-use crate::{Group, ProxyKind, Settings};
+use crate::{Group, Location, ProxyKind, Settings};
 
 type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -28,7 +28,7 @@ pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     }
     let mut of_clients = Report::default();
     for (namespace, asked) in targets(world, settings) {
-        let group = Group { kind: ProxyKind::Grpc, namespace, labels: Labels::new() };
+        let group = Group { kind: ProxyKind::Grpc, namespace, labels: Labels::new(), location: somewhere() };
         collect(world, &group, settings, &asked, &mut of_clients);
     }
     report.extend(of_clients.into_problems().into_iter().map(|problem| match problem.code {
@@ -48,7 +48,12 @@ fn collect(world: &World, group: &Group, settings: &Settings, asked: &BTreeSet<N
 
 fn sidecars(world: &World) -> BTreeSet<Group> {
     let kind = ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: false };
-    let group = |namespace: &Arc<str>, labels| Group { kind, namespace: namespace.clone(), labels };
+    let group = |namespace: &Arc<str>, labels| Group {
+        kind,
+        namespace: namespace.clone(),
+        labels,
+        location: somewhere(),
+    };
     let mut groups: BTreeSet<Group> =
         namespaces(world).iter().map(|namespace| group(namespace, Labels::new())).collect();
     for service in world.virtual_services() {
@@ -82,10 +87,20 @@ fn gateways(world: &World) -> BTreeSet<Group> {
         if namespaces.is_empty() {
             namespaces.insert(gateway.meta.namespace.clone());
         }
-        let group = |namespace| Group { kind: ProxyKind::Gateway, namespace, labels: labels(selector) };
+        let group = |namespace| Group {
+            kind: ProxyKind::Gateway,
+            namespace,
+            labels: labels(selector),
+            location: somewhere(),
+        };
         groups.extend(namespaces.into_iter().map(group));
     }
     groups
+}
+
+/// A place like any other, since where a proxy runs is nobody's mistake.
+fn somewhere() -> Location {
+    Location { region: "region".into(), zone: "zone".into(), subzone: "".into(), node: "node".into() }
 }
 
 /// The targets of gRPC clients: every port of a namespace's own hosts.

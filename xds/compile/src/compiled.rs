@@ -16,7 +16,7 @@ use crate::blueprint::{AssignmentPlan, blueprint};
 use crate::credentials::{self, SecretPlan};
 use crate::endpoints::{Selected, select};
 use crate::hosts::Members;
-use crate::ir::{Action, Assignment, Cluster, Discovery, Listener, RouteTable, Secret, VirtualHost};
+use crate::ir::{Assignment, Cluster, Discovery, Listener, RouteTable, Secret, VirtualHost};
 use crate::table::{Table, version};
 use crate::{Group, Settings, envoy, ir};
 
@@ -273,9 +273,7 @@ fn encode_routes(table: &RouteTable, fragments: &HashMap<Arc<VirtualHost>, Fragm
         sources.extend(&host.source);
         for rule in &host.rules {
             sources.extend(&rule.source);
-            if let Action::Forward(forward) = &rule.action {
-                clusters.extend(forward.backends.iter().map(|backend| &backend.cluster));
-            }
+            clusters.extend(rule.clusters());
         }
     }
     let body = envoy::route_configuration(table, parts.map(|fragment| &fragment.body));

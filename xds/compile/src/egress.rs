@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
-use crate::ir::{Action, Condition, Edge, Entry, HeaderEdits, Listener, RouteTable, Rule, VirtualHost};
+use crate::ir::{Action, Edge, Entry, Listener, RouteTable, Rule, VirtualHost};
 use crate::protocol::Protocol;
 use crate::report::Place;
 use crate::routing::{Routing, Scope, mesh_hosts};
@@ -36,17 +36,9 @@ pub(crate) fn routed(port: u16, scope: &Scope<'_>, routing: &Routing<'_>, bluepr
 /// Without it Envoy would answer 404, which a gRPC client reads as UNIMPLEMENTED, as if the method were wrong. 503 is
 /// UNAVAILABLE, and the body becomes the message of the error.
 fn unknown_authority() -> VirtualHost {
-    let rule = Rule {
-        name: "unknown-authority".into(),
-        condition: Condition::default(),
-        action: Action::Respond {
-            status: 503,
-            body: "no Service, ServiceEntry or VirtualService has this :authority".into(),
-        },
-        headers: HeaderEdits::default(),
-        stat_prefix: "".into(),
-        source: None,
-    };
+    let body = "no Service, ServiceEntry or VirtualService has this :authority";
+    let action = Action::Respond { status: 503, body: body.as_bytes().into() };
+    let rule = Rule::always("unknown-authority", action);
     VirtualHost {
         name: "unknown-authority".into(),
         domains: vec!["*".into()],

@@ -2,6 +2,8 @@
 //!
 //! This is the hot path: it reads nothing but the slices of one Service and the labels of their Pods.
 
+mod spread;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use pilotage_watcher::World;
 use pilotage_watcher::resources::{self, Transport, WorkloadEntry};
 
 use crate::hosts::{Members, Port, endpoint_port};
+pub(crate) use spread::{HOSTNAME, REGION, Spread, ZONE, covers, label_of_failover, of_location};
+
 use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
 
 /// All that an assignment is made from, apart from the endpoints themselves.
@@ -24,6 +28,9 @@ pub(crate) struct Selection {
     pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// Whether endpoints that are not ready are named, or left out.
     pub(crate) unhealthy: Unhealthy,
+    pub(crate) spread: Arc<Spread>,
+    /// The machine outside of which no endpoint is called.
+    pub(crate) only_on: Option<Arc<str>>,
 }
 
 /// What is done with endpoints that are not ready.
@@ -44,10 +51,13 @@ pub(crate) struct Selected {
     pub(crate) matching: usize,
 }
 
+/// What is known of an endpoint: health, locality, weight, rank.
+type Sighting = (Health, Locality, u32, u32);
+
 #[derive(Default)]
 struct Found {
     /// By address, each once, with what is known of it.
-    endpoints: BTreeMap<(IpAddr, u16), (Health, Locality, u32)>,
+    endpoints: BTreeMap<(IpAddr, u16), Sighting>,
     candidates: usize,
     matching: usize,
 }
@@ -60,15 +70,22 @@ pub(crate) fn select(world: &World, members: &Members, selection: &Selection) ->
         Members::Listed { entries, targets } => from_list(entries, targets, selection, &mut found),
         Members::Dns(_) => {}
     }
-    fit(found.endpoints.values_mut().map(|(_, _, weight)| weight));
-    let mut by_locality: BTreeMap<Locality, Vec<Endpoint>> = BTreeMap::new();
-    for ((address, port), (health, locality, weight)) in found.endpoints {
-        by_locality.entry(locality).or_default().push(Endpoint { address, port, health, weight });
+    fit(found.endpoints.values_mut().map(|(_, _, weight, _)| weight));
+    let mut by_rank: BTreeMap<(u32, Locality), Vec<Endpoint>> = BTreeMap::new();
+    for ((address, port), (health, locality, weight, rank)) in found.endpoints {
+        by_rank.entry((rank, locality)).or_default().push(Endpoint { address, port, health, weight });
     }
-    let localities = by_locality
-        .into_iter()
-        .map(|(locality, endpoints)| LocalityEndpoints { locality, endpoints })
-        .collect();
+    let mut localities: Vec<LocalityEndpoints> = Vec::new();
+    let mut last = None;
+    for ((rank, locality), endpoints) in by_rank {
+        let priority = match localities.last() {
+            None => 0,
+            Some(before) => before.priority + u32::from(last != Some(rank)),
+        };
+        last = Some(rank);
+        localities.push(LocalityEndpoints { locality, priority, weight: None, endpoints });
+    }
+    selection.spread.weigh(&mut localities);
     Selected {
         assignment: Assignment { cluster: selection.cluster.clone(), localities },
         candidates: found.candidates,
@@ -82,6 +99,7 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             port.name == selection.port.name && port.transport == Transport::Tcp && port.port != 0
         });
         let Some(port) = port else { continue };
+        let region = slice.region().cloned().unwrap_or_default();
         for endpoint in &slice.spec.endpoints {
             let Some(address) = endpoint.addresses.first() else { continue };
             let Some(health) = health(endpoint) else { continue };
@@ -93,12 +111,17 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             if health == Health::Unhealthy && selection.unhealthy == Unhealthy::LeftOut {
                 continue;
             }
+            if selection.only_on.is_some() && selection.only_on != endpoint.node {
+                continue;
+            }
             let zone = endpoint.zone.clone().unwrap_or_default();
-            insert(
-                found,
-                Locality { zone, ..Locality::default() },
-                Endpoint { address: *address, port: port.port, health, weight: 1 },
-            );
+            let locality = Locality { region: region.clone(), zone, ..Locality::default() };
+            let rank = selection.spread.rank(&locality, |key| match key {
+                HOSTNAME => endpoint.node.as_deref(),
+                key => labels_of(world, &selection.namespace, endpoint)?.get(key).map(|value| &**value),
+            });
+            let endpoint = Endpoint { address: *address, port: port.port, health, weight: 1 };
+            insert(found, locality, endpoint, rank);
         }
     }
 }
@@ -124,7 +147,9 @@ fn from_list(
             health: Health::Healthy,
             weight: entry.weight.unwrap_or(1).max(1),
         };
-        insert(found, locality(entry.locality.as_deref().unwrap_or_default()), endpoint);
+        let locality = locality(entry.locality.as_deref().unwrap_or_default());
+        let rank = selection.spread.rank(&locality, |key| entry.labels.get(key).map(String::as_str));
+        insert(found, locality, endpoint, rank);
     }
 }
 
@@ -154,7 +179,7 @@ fn health(endpoint: &resources::Endpoint) -> Option<Health> {
     }
 }
 
-/// Whether an endpoint has all of these labels: those of its Pod, or those written on the slice.
+/// Whether an endpoint has all of these labels.
 fn has_labels(
     world: &World,
     namespace: &str,
@@ -164,13 +189,22 @@ fn has_labels(
     if wanted.is_empty() {
         return true;
     }
-    let pod = endpoint.pod.as_deref().and_then(|pod| world.pod(namespace, pod));
-    let Some(labels) = pod.map(|pod| &pod.meta.labels).or(endpoint.labels.as_deref()) else { return false };
+    let Some(labels) = labels_of(world, namespace, endpoint) else { return false };
     wanted.iter().all(|(key, value)| labels.get(key.as_str()).is_some_and(|found| **found == **value))
 }
 
+/// The labels of an endpoint: those of its Pod, or those written on the slice.
+fn labels_of<'a>(
+    world: &'a World,
+    namespace: &str,
+    endpoint: &'a resources::Endpoint,
+) -> Option<&'a resources::Labels> {
+    let pod = endpoint.pod.as_deref().and_then(|pod| world.pod(namespace, pod));
+    pod.map(|pod| &pod.meta.labels).or(endpoint.labels.as_deref())
+}
+
 /// `region/zone/subzone`, of which the last parts may be missing.
-fn locality(text: &str) -> Locality {
+pub(crate) fn locality(text: &str) -> Locality {
     let mut parts = text.splitn(3, '/').map(Arc::from);
     Locality {
         region: parts.next().unwrap_or_default(),
@@ -180,13 +214,13 @@ fn locality(text: &str) -> Locality {
 }
 
 /// Keeps the better of two sightings of one address: slices may repeat an endpoint while it moves between them.
-fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint) {
+fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint, rank: u32) {
     match found.endpoints.entry((endpoint.address, endpoint.port)) {
         Entry::Vacant(entry) => {
-            entry.insert((endpoint.health, locality, endpoint.weight));
+            entry.insert((endpoint.health, locality, endpoint.weight, rank));
         }
         Entry::Occupied(mut entry) => {
-            let sighting = (endpoint.health, locality, endpoint.weight);
+            let sighting = (endpoint.health, locality, endpoint.weight, rank);
             if sighting < *entry.get() {
                 entry.insert(sighting);
             }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod endpoint;
+mod filter;
 mod listener;
 mod metadata;
 mod route;
@@ -20,6 +21,7 @@ use pilotage_protos::envoy::{protobuf, types};
 
 pub(crate) use cluster::cluster;
 pub(crate) use endpoint::assignment;
+use filter::fraction;
 pub(crate) use listener::listener;
 pub(crate) use route::{route_configuration, virtual_host};
 pub(crate) use tls::secret;

@@ -8,21 +8,25 @@
 //! | `PILOTAGE_KIND` | `sidecar`, `gateway` or `grpc` |
 //! | `NAMESPACE` | the workload's namespace; default `default` |
 //! | `LABELS` | the workload's labels, an object of strings |
+//! | `NODE_NAME` | the machine that the workload runs on, for Services that are local to one |
 //! | `EGRESS_PORT` | the port of a sidecar's egress listener on 127.0.0.1, a number or a string; default 15001 |
 //! | `TCP_EGRESS` | `true`: a sidecar also listens on 127.0.0.1 at every opaque Service port |
 //! | `GENERATOR` | `grpc`, as Istio's agents say it, is the same as kind `grpc` |
 //!
-//! Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
+//! Region and zone come from the node's own `locality`. Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
 //! agent says the kind. Anything else is a sidecar.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod label_keys;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use pilotage_protos::discovery::Node;
 use pilotage_protos::envoy::Value;
 use pilotage_protos::envoy::protobuf::value::Kind as Json;
-use pilotage_watcher::World;
+
+pub use label_keys::LabelKeys;
 
 /// The port of a sidecar's egress listener where the node names none.
 pub const DEFAULT_EGRESS_PORT: u16 = 15001;
@@ -36,6 +40,21 @@ pub struct Group {
     pub namespace: Arc<str>,
     /// Those of the workload's labels that some resource looks at.
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// Where the workload runs, as far as some resource looks at it.
+    pub location: Location,
+}
+
+/// Where a workload runs; what is unknown, or of no account, is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The region.
+    pub region: Arc<str>,
+    /// The zone.
+    pub zone: Arc<str>,
+    /// The part of the zone.
+    pub subzone: Arc<str>,
+    /// The name of the machine.
+    pub node: Arc<str>,
 }
 
 /// A kind of proxy.
@@ -82,6 +101,16 @@ impl Group {
             .or_else(|| istio.and_then(|id| id[3].split('.').next().map(str::to_owned)))
             .filter(|namespace| !namespace.is_empty())
             .unwrap_or_else(|| "default".to_owned());
+        let mut location = Location::default();
+        if labels.looks_at_localities() {
+            let of_node = node.locality.clone().unwrap_or_default();
+            location.region = of_node.region.into();
+            location.zone = of_node.zone.into();
+            location.subzone = of_node.sub_zone.into();
+        }
+        if labels.looks_at_nodes() {
+            location.node = text("NODE_NAME").unwrap_or_default().into();
+        }
         let labels = match field(node, "LABELS") {
             Some(Json::StructValue(given)) => given
                 .fields
@@ -93,7 +122,7 @@ impl Group {
                 .collect(),
             _ => BTreeMap::new(),
         };
-        Self { kind, namespace: namespace.into(), labels }
+        Self { kind, namespace: namespace.into(), labels, location }
     }
 
     /// Whether the workload has all of these labels.
@@ -116,41 +145,14 @@ impl fmt::Display for Group {
         for (key, value) in &self.labels {
             write!(f, ",{key}={value}")?;
         }
+        let Location { region, zone, subzone, node } = &self.location;
+        if !region.is_empty() || !zone.is_empty() {
+            write!(f, ",{region}/{zone}/{subzone}")?;
+        }
+        if !node.is_empty() {
+            write!(f, ",on {node}")?;
+        }
         Ok(())
-    }
-}
-
-/// The keys of the labels that some resource looks at: Gateway selectors, source labels, workload selectors.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelKeys {
-    gateway: BTreeSet<Arc<str>>,
-    client: BTreeSet<Arc<str>>,
-}
-
-impl LabelKeys {
-    /// The keys that this world looks at; they change only with VirtualServices, DestinationRules and Gateways.
-    pub fn of(world: &World) -> Self {
-        let mut keys = Self::default();
-        let selectors = world.gateways().flat_map(|gateway| gateway.spec.selector.keys());
-        keys.gateway.extend(selectors.map(|key| Arc::from(key.as_str())));
-        let sources = world
-            .virtual_services()
-            .flat_map(|service| &service.spec.http)
-            .flat_map(|rule| &rule.r#match)
-            .flat_map(|condition| condition.source_labels.keys());
-        let workloads = world
-            .destination_rules()
-            .filter_map(|rule| rule.spec.workload_selector.as_ref())
-            .flat_map(|selector| selector.match_labels.keys());
-        keys.client.extend(sources.chain(workloads).map(|key| Arc::from(key.as_str())));
-        keys
-    }
-
-    fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
-        self.client.get(key).or_else(|| match kind {
-            ProxyKind::Gateway => self.gateway.get(key),
-            ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
-        })
     }
 }
 
@@ -191,9 +193,7 @@ mod tests {
     }
 
     fn of(node: &Node) -> Group {
-        let keys =
-            LabelKeys { gateway: BTreeSet::from(["istio".into()]), client: BTreeSet::from(["tier".into()]) };
-        Group::of(node, &keys)
+        Group::of(node, &LabelKeys::new(["istio"], ["tier"]))
     }
 
     const PLAIN: ProxyKind = ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: false };

@@ -17,6 +17,7 @@ pub(crate) use service_entry::endpoint_port;
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
 
 use crate::Settings;
+use crate::endpoints::{HOSTNAME, REGION, ZONE};
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Declared, Note, Protocol};
 use crate::report::{Place, Report};
@@ -32,6 +33,7 @@ pub(crate) struct Host {
     pub(crate) members: Members,
     /// Virtual addresses, by which a client may also name the host.
     pub(crate) addresses: Vec<Arc<str>>,
+    pub(crate) preference: Preference,
     /// Seconds since 1970, where the object has an age; of two that claim one thing the older has it.
     pub(crate) created: i64,
 }
@@ -42,6 +44,15 @@ pub(crate) struct Port {
     pub(crate) number: u16,
     pub(crate) name: Arc<str>,
     pub(crate) protocol: Protocol,
+}
+
+/// Which endpoints of a host its own object prefers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Preference {
+    /// Only endpoints on the caller's machine are called: `internalTrafficPolicy: Local`.
+    pub(crate) only_same_node: bool,
+    /// Labels of places, of which endpoints that share more with the caller come first: `trafficDistribution`.
+    pub(crate) near: &'static [&'static str],
 }
 
 /// Where a host's endpoints come from.
@@ -171,14 +182,10 @@ fn of_service(service: &WithMeta<Service>, settings: &Settings, report: &mut Rep
             ports.push(Port { number: port.port, name: port.name.clone(), protocol: declared.protocol });
         }
     }
-    if service.spec.internal_traffic_local {
-        let place = Place::new(source.clone(), "spec.internalTrafficPolicy");
-        report.add(place.not_supported("calls go to endpoints on every node"));
-    }
-    if service.spec.traffic_distribution.is_some() {
-        let place = Place::new(source.clone(), "spec.trafficDistribution");
-        report.add(place.not_supported("calls go to endpoints in every zone"));
-    }
+    let preference = Preference {
+        only_same_node: service.spec.internal_traffic_local,
+        near: distribution(service, &Place::new(source.clone(), "spec.trafficDistribution"), report),
+    };
     let (members, addresses) = match &service.spec.address {
         ServiceAddress::ExternalName(target) => {
             let name = target.trim_end_matches('.');
@@ -207,7 +214,23 @@ fn of_service(service: &WithMeta<Service>, settings: &Settings, report: &mut Rep
         ports,
         members,
         addresses,
+        preference,
         created: meta.created.unwrap_or(0),
+    }
+}
+
+fn distribution(service: &WithMeta<Service>, place: &Place, report: &mut Report) -> &'static [&'static str] {
+    match service.spec.traffic_distribution.as_deref() {
+        None => &[],
+        Some("PreferClose" | "PreferSameZone") => &[REGION, ZONE],
+        Some("PreferSameNode") => &[REGION, ZONE, HOSTNAME],
+        Some(other) => {
+            let message =
+                format!("{other:?} is not a distribution of traffic; every endpoint is called alike");
+            let problem = place.problem(Code::InvalidValue, message);
+            report.add(problem.hint("use PreferSameZone or PreferSameNode"));
+            &[]
+        }
     }
 }
 

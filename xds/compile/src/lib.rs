@@ -32,6 +32,6 @@ mod table;
 
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
-pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, ProxyKind};
+pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{DefaultRetries, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

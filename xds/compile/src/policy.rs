@@ -4,7 +4,7 @@
 //! that it leaves out are at their defaults.
 
 use pilotage_watcher::resources::{
-    ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, RetryBudget, TrafficPolicy,
+    ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, ProxyProtocol, RetryBudget, TrafficPolicy,
 };
 
 use crate::report::Place;
@@ -21,6 +21,7 @@ pub(crate) struct Policy<'w> {
     pub(crate) outlier_detection: Block<'w, OutlierDetection>,
     pub(crate) tls: Block<'w, ClientTls>,
     pub(crate) retry_budget: Block<'w, RetryBudget>,
+    pub(crate) proxy_protocol: Block<'w, ProxyProtocol>,
     /// Blocks that are not served, for their problems.
     pub(crate) unserved: Vec<Place>,
     /// Whether the blocks come from a port entry, which leaves nothing of what it stands in.
@@ -37,15 +38,19 @@ pub(crate) fn effective<'w>(rule: &HostRule<'w>, port: u16, subset: &str) -> Pol
     match (top, own) {
         (None, None) => Policy::default(),
         (Some(policy), None) | (None, Some(policy)) => policy,
-        (Some(top), Some(own)) if own.from_port => {
-            Policy { retry_budget: top.retry_budget, unserved: [top.unserved, own.unserved].concat(), ..own }
-        }
+        (Some(top), Some(own)) if own.from_port => Policy {
+            retry_budget: top.retry_budget,
+            proxy_protocol: top.proxy_protocol,
+            unserved: [top.unserved, own.unserved].concat(),
+            ..own
+        },
         (Some(top), Some(own)) => Policy {
             load_balancer: own.load_balancer.or(top.load_balancer),
             connection_pool: own.connection_pool.or(top.connection_pool),
             outlier_detection: own.outlier_detection.or(top.outlier_detection),
             tls: own.tls.or(top.tls),
             retry_budget: own.retry_budget.or(top.retry_budget),
+            proxy_protocol: own.proxy_protocol.or(top.proxy_protocol),
             unserved: [top.unserved, own.unserved].concat(),
             from_port: false,
         },
@@ -70,12 +75,12 @@ fn of_port<'w>(policy: &'w TrafficPolicy, place: &Place, port: u16) -> Policy<'w
                 .map(|block| (block, place.field("outlierDetection"))),
             tls: entry.tls.as_ref().map(|block| (block, place.field("tls"))),
             retry_budget: None,
+            proxy_protocol: None,
             unserved: Vec::new(),
             from_port: true,
         };
     }
     let tunnel = policy.tunnel.as_ref().map(|_| place.field("tunnel"));
-    let proxy_protocol = policy.proxy_protocol.as_ref().map(|_| place.field("proxyProtocol"));
     Policy {
         load_balancer: policy.load_balancer.as_ref().map(|block| (block, place.field("loadBalancer"))),
         connection_pool: policy.connection_pool.as_ref().map(|block| (block, place.field("connectionPool"))),
@@ -85,7 +90,8 @@ fn of_port<'w>(policy: &'w TrafficPolicy, place: &Place, port: u16) -> Policy<'w
             .map(|block| (block, place.field("outlierDetection"))),
         tls: policy.tls.as_ref().map(|block| (block, place.field("tls"))),
         retry_budget: policy.retry_budget.as_ref().map(|block| (block, place.field("retryBudget"))),
-        unserved: tunnel.into_iter().chain(proxy_protocol).collect(),
+        proxy_protocol: policy.proxy_protocol.as_ref().map(|block| (block, place.field("proxyProtocol"))),
+        unserved: tunnel.into_iter().collect(),
         from_port: false,
     }
 }

@@ -6,8 +6,12 @@
 
 mod answer;
 mod condition;
+mod cors;
+mod delegate;
 mod destination;
+mod fault;
 mod headers;
+mod mirror;
 mod retries;
 mod rule;
 mod stream;
@@ -23,6 +27,7 @@ use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::{Group, Settings};
 
+pub(crate) use delegate::Written;
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
 pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
@@ -45,6 +50,8 @@ pub(crate) struct Claim<'w> {
     pub(crate) hosts: Vec<(usize, String)>,
     /// `mesh`, or `namespace/name`.
     pub(crate) gateways: Vec<String>,
+    /// The rules, those of delegates among them.
+    pub(crate) rules: Vec<Written<'w>>,
 }
 
 /// The name under which the mesh stands among gateways.
@@ -75,9 +82,10 @@ impl<'w> Routing<'w> {
         };
         visible.sort_by_key(|service| (nearness(service), service.precedence()));
         let mut routing = Self::default();
-        for service in visible {
+        delegate::check(world, report);
+        for service in visible.into_iter().filter(|service| !service.spec.hosts.is_empty()) {
             let index = routing.claims.len();
-            let claim = claim(service, settings, report);
+            let claim = claim(service, world, settings, report);
             if claim.gateways.iter().any(|gateway| gateway == MESH) {
                 for (position, host) in &claim.hosts {
                     match routing.owners.get(host) {
@@ -128,7 +136,12 @@ impl<'w> Routing<'w> {
     }
 }
 
-fn claim<'w>(service: &'w WithMeta<VirtualService>, settings: &Settings, report: &mut Report) -> Claim<'w> {
+fn claim<'w>(
+    service: &'w WithMeta<VirtualService>,
+    world: &'w World,
+    settings: &Settings,
+    report: &mut Report,
+) -> Claim<'w> {
     let meta = &service.meta;
     let source = ObjectKey::new(Kind::VirtualService, meta.namespace.clone(), meta.name.clone());
     let spec = Place::new(source.clone(), "spec");
@@ -159,11 +172,6 @@ fn claim<'w>(service: &'w WithMeta<VirtualService>, settings: &Settings, report:
             hosts.push((index, name));
         }
     }
-    if service.spec.hosts.is_empty() {
-        report.add(
-            spec.field("hosts").not_supported("a VirtualService without hosts, a delegate, does nothing"),
-        );
-    }
     for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
     {
         if is_written && on_mesh {
@@ -172,7 +180,8 @@ fn claim<'w>(service: &'w WithMeta<VirtualService>, settings: &Settings, report:
             );
         }
     }
-    Claim { service, source, hosts, gateways }
+    let rules = delegate::rules(service, &source, world, settings, report);
+    Claim { service, source, hosts, gateways, rules }
 }
 
 /// A gateway's `namespace/name`, out of any of the ways to write it.

@@ -32,7 +32,7 @@ pub struct Limits {
     pub types: usize,
     /// Names within one type; 200 000.
     pub names_per_type: usize,
-    /// Bytes of all names within one type; 32 MiB.
+    /// Bytes of all names on one stream; 32 MiB.
     pub name_bytes: usize,
 }
 

@@ -3,7 +3,9 @@
 //! Invariant: an interest never changes; its names are sorted, distinct, not empty and never `*`. Cloning one counts
 //! a reference, so that equal interests of many streams can be one object.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::Name;
 
@@ -24,6 +26,8 @@ pub enum Wildcard {
 pub struct Interest {
     wildcard: Wildcard,
     names: Arc<[Name]>,
+    /// The length of all names, which a limit is set on.
+    bytes: usize,
 }
 
 impl Interest {
@@ -32,7 +36,8 @@ impl Interest {
         let mut names: Vec<Name> = names.into_iter().filter(|name| is_plain(name)).collect();
         names.sort_unstable();
         names.dedup();
-        Self { wildcard, names: names.into() }
+        let bytes = names.iter().map(|name| name.len()).sum();
+        Self { wildcard, names: names.into(), bytes }
     }
 
     /// Whether a resource of this name belongs to the subscription.
@@ -45,9 +50,25 @@ impl Interest {
         self.names.binary_search_by(|known| known.as_ref().cmp(name)).is_ok()
     }
 
+    /// A hash of the whole, by which equal interests can be found and shared; equal on every run.
+    pub fn hash(&self) -> u64 {
+        let seed = self.wildcard as u64;
+        self.names.iter().fold(seed, |hash, name| xxh3_64_with_seed(name.as_bytes(), hash))
+    }
+
+    /// A handle that does not keep the interest alive.
+    pub fn downgrade(&self) -> WeakInterest {
+        WeakInterest { wildcard: self.wildcard, names: Arc::downgrade(&self.names), bytes: self.bytes }
+    }
+
     /// The names asked for, sorted.
     pub fn named(&self) -> &[Name] {
         &self.names
+    }
+
+    /// The length of all names in bytes.
+    pub(crate) fn name_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How the wildcard stands.
@@ -63,6 +84,21 @@ impl Interest {
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
         !self.is_wildcard() && self.names.is_empty()
+    }
+}
+
+/// An interest that somebody else may still have; see [`Interest::downgrade`].
+#[derive(Clone, Debug)]
+pub struct WeakInterest {
+    wildcard: Wildcard,
+    names: Weak<[Name]>,
+    bytes: usize,
+}
+
+impl WeakInterest {
+    /// The interest, if anybody has it.
+    pub fn upgrade(&self) -> Option<Interest> {
+        Some(Interest { wildcard: self.wildcard, names: self.names.upgrade()?, bytes: self.bytes })
     }
 }
 

@@ -10,6 +10,7 @@ mod client_profile;
 mod collection;
 mod config;
 mod event;
+mod holding;
 mod interest;
 mod request;
 mod resource;
@@ -17,15 +18,22 @@ mod resource_type;
 mod response;
 mod session;
 mod snapshot;
+mod spared;
 
 pub use client_profile::ClientProfile;
 pub use collection::Collection;
 pub use config::{Limits, SessionConfig};
-pub use event::{Answered, Event};
-pub use interest::{Interest, Wildcard};
+pub use event::{Answered, Blame, Event};
+pub use holding::{Holding, Standing};
+pub use interest::{Interest, WeakInterest, Wildcard};
 pub use request::{Dialect, Names, Rejection, Request, RequestError};
 pub use resource::{Name, Origin, Reference, Resource, Version};
 pub use resource_type::ResourceType;
-pub use response::{Contents, Nonce, Response};
+pub use response::{Contents, Fingerprint, Nonce, Response};
 pub use session::Session;
 pub use snapshot::{Revision, Snapshot};
+pub use spared::Spared;
+
+/// The rules of the protocol, and the proof of each.
+#[doc = include_str!("../RULES.md")]
+pub mod rules {}

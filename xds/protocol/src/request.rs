@@ -77,10 +77,8 @@ pub enum RequestError {
         limit: usize,
     },
     /// Names longer in sum than [`crate::Limits::name_bytes`]; `RESOURCE_EXHAUSTED` (H8).
-    #[error("the names of type {resource_type} exceed {limit} bytes")]
+    #[error("the names on one stream exceed {limit} bytes")]
     NamesTooLong {
-        /// The type.
-        resource_type: ResourceType,
         /// The limit, in bytes.
         limit: usize,
     },

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::{Collection, Name, Resource, ResourceType, Revision, Version};
 
 /// Identifies a response within its stream (R10): 16 lower-case hexadecimal digits on the wire, so that every
@@ -38,6 +40,42 @@ pub struct Response {
     pub resources: Contents,
     /// Names that do not exist, or no longer do; always empty in SotW.
     pub removed: Arc<[Name]>,
+}
+
+/// Stands for everything in a response but its nonce: responses of one dialect with equal fingerprints are equal on
+/// the wire before the nonce.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    resource_type: ResourceType,
+    version: Version,
+    contents: u128,
+}
+
+impl Response {
+    /// The response's fingerprint; costs nothing per resource where the contents are whole.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Xxh3::new();
+        match &self.resources {
+            Contents::Whole(collection) => {
+                hasher.update(b"whole");
+                hasher.update(&collection.version().0.to_le_bytes());
+                hasher.update(&collection.len().to_le_bytes());
+            }
+            Contents::Some(resources) => {
+                for resource in resources.iter() {
+                    hasher.update(resource.name().as_bytes());
+                    hasher.update(&resource.version().0.to_le_bytes());
+                }
+            }
+        }
+        hasher.update(b"removed");
+        for name in self.removed.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(b"\0");
+        }
+        let (resource_type, version) = (self.resource_type.clone(), self.version);
+        Fingerprint { resource_type, version, contents: hasher.digest128() }
+    }
 }
 
 /// The resources of a response.

@@ -9,6 +9,7 @@ mod apply;
 mod delta;
 mod gate;
 mod plan;
+mod search;
 mod sent;
 mod sotw;
 mod subscription;
@@ -25,8 +26,8 @@ use self::subscription::{Claim, Subscription};
 use self::view::View;
 use crate::response::Nonce;
 use crate::{
-    ClientProfile, Dialect, Event, Interest, Name, Names, Request, RequestError, ResourceType, Response,
-    Revision, SessionConfig, Snapshot,
+    ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError, ResourceType,
+    Response, Revision, SessionConfig, Snapshot, Spared,
 };
 
 /// The state machine of one stream.
@@ -43,6 +44,7 @@ pub struct Session {
     config: SessionConfig,
     now: Instant,
     snapshot: Option<Snapshot>,
+    spared: Arc<Spared>,
     subscriptions: BTreeMap<ResourceType, Subscription>,
     events: VecDeque<Event>,
     last_nonce: u64,
@@ -57,6 +59,7 @@ impl Session {
             config,
             now,
             snapshot: None,
+            spared: Arc::default(),
             subscriptions: BTreeMap::new(),
             events: VecDeque::new(),
             last_nonce: 0,
@@ -87,12 +90,16 @@ impl Session {
             return Ok(());
         }
         if is_current {
-            let event = match error {
-                Some(rejection) => answer::reject(subscription, &resource_type, rejection),
-                None if is_acceptance(subscription, &names) => answer::accept(subscription, &resource_type),
-                None => None,
-            };
-            self.events.extend(event);
+            match error {
+                Some(rejection) => {
+                    let event = answer::reject(subscription, &resource_type, self.dialect, rejection);
+                    self.events.extend(event);
+                }
+                None if is_acceptance(subscription, &names) => {
+                    self.events.extend(answer::accept(subscription, &resource_type));
+                }
+                None => {}
+            }
         }
 
         let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(&resource_type));
@@ -104,6 +111,7 @@ impl Session {
             Names::Exactly { names, version } => {
                 let added = sotw::apply(subscription, &names, legacy, intern);
                 if is_first {
+                    subscription.is_returning = !version.is_empty();
                     subscription.claim = sotw::claim(subscription, version);
                 }
                 let is_full = resource_type.is_full_state_in_sotw();
@@ -145,6 +153,13 @@ impl Session {
         }
     }
 
+    /// Takes in what the client is spared: it keeps what it has under these names, as if it had rejected the content
+    /// itself, unless it was sent it before or may hold something unknown.
+    pub fn handle_spared(&mut self, now: Instant, spared: Arc<Spared>) {
+        self.advance(now);
+        self.spared = spared;
+    }
+
     /// Takes in the passing of time.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
@@ -156,11 +171,19 @@ impl Session {
         let mut from = Bound::Unbounded;
         while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
             let resource_type = resource_type.clone();
+            if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
+                && subscription.search.is_some()
+                && !subscription.is_awaiting()
+            {
+                let target = snapshot.collection(&resource_type).map(Arc::as_ref);
+                self.events.extend(search::revise(subscription, target));
+            }
             let view = View {
                 dialect: self.dialect,
                 now: self.now,
                 reference_wait: self.config.reference_wait,
                 snapshot,
+                spared: &self.spared,
                 subscriptions: &self.subscriptions,
             };
             let plan = plan::plan(&view, &resource_type);
@@ -196,7 +219,8 @@ impl Session {
         self.events.pop_front()
     }
 
-    /// When [`Session::handle_timeout`] should be called, if nothing else happens before.
+    /// When [`Session::handle_timeout`] should be called, if nothing else happens before; always later than the time
+    /// that the session has seen.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let deadlines = self.subscriptions.values().flat_map(|subscription| {
             let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
@@ -207,11 +231,12 @@ impl Session {
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
             awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
         });
-        deadlines.min()
+        // A time that has passed was acted upon when it did, or there was nothing to do.
+        deadlines.filter(|deadline| *deadline > self.now).min()
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
-    /// not have it has rejected. `None` while anything is unanswered or held back, and before the first snapshot.
+    /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
         let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
@@ -226,17 +251,53 @@ impl Session {
             is_at_target
                 && !subscription.is_awaiting()
                 && !subscription.answer_due
+                && subscription.search.is_none()
                 && subscription.overlay.iter().all(|(name, exception)| {
                     let rejected = exception.rejected.map(|(_, version)| version);
-                    rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version())
+                    let is_rejected =
+                        rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version());
+                    is_rejected || exception.is_pinned
                 })
         };
         self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())
     }
 
+    /// Replaces the interest in a type by an equal one that `share` finds elsewhere, so that many streams need only
+    /// one; worth a call after a request.
+    pub fn share_interest(
+        &mut self,
+        resource_type: &ResourceType,
+        share: impl FnOnce(&Interest) -> Option<Interest>,
+    ) {
+        if let Some(subscription) = self.subscriptions.get_mut(resource_type)
+            && let Some(shared) =
+                share(&subscription.interest).filter(|shared| *shared == subscription.interest)
+        {
+            subscription.interest = shared;
+        }
+    }
+
     /// What the client has subscribed to within a type.
     pub fn interest(&self, resource_type: &ResourceType) -> Option<&Interest> {
         Some(&self.subscriptions.get(resource_type)?.interest)
+    }
+
+    /// What the client has, was sent or has rejected, by type and in the order of names.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let mut holdings = Vec::new();
+        for (resource_type, subscription) in &self.subscriptions {
+            let Some(base) = &subscription.base else {
+                continue;
+            };
+            let interest = &subscription.interest;
+            let covered = base.iter().filter(|resource| interest.covers(resource.name()));
+            holdings.extend(covered.map(|resource| Holding {
+                resource_type: resource_type.clone(),
+                resource: resource.clone(),
+                standing: subscription.standing(resource),
+            }));
+        }
+        holdings
     }
 
     /// The types that the client has asked about, in the order in which they are sent.
@@ -278,20 +339,17 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses a subscription that has grown too large.
+    /// Refuses subscriptions that have grown too large.
     fn check_size(&self, resource_type: &ResourceType) -> Result<(), RequestError> {
-        let Some(subscription) = self.subscriptions.get(resource_type) else {
-            return Ok(());
-        };
         let limits = &self.config.limits;
-        let named = subscription.interest.named();
-        if named.len() > limits.names_per_type {
+        let interest = self.interest(resource_type);
+        if interest.is_some_and(|interest| interest.named().len() > limits.names_per_type) {
             let (resource_type, limit) = (resource_type.clone(), limits.names_per_type);
             return Err(RequestError::TooManyNames { resource_type, limit });
         }
-        if named.iter().map(|name| name.len()).sum::<usize>() > limits.name_bytes {
-            let (resource_type, limit) = (resource_type.clone(), limits.name_bytes);
-            return Err(RequestError::NamesTooLong { resource_type, limit });
+        let interests = self.subscriptions.values().map(|subscription| &subscription.interest);
+        if interests.map(Interest::name_bytes).sum::<usize>() > limits.name_bytes {
+            return Err(RequestError::NamesTooLong { limit: limits.name_bytes });
         }
         Ok(())
     }

@@ -294,6 +294,7 @@ impl World {
         self.now += Duration::from_secs(3600);
         self.session.handle_timeout(self.now);
         assert!(self.session.poll_response().is_none(), "silence was expected");
+        assert!(self.session.poll_timeout().is_none(), "a timer runs for nothing");
     }
 }
 

@@ -7,10 +7,13 @@
 //! > Cluster [a *] ack                       SotW request: names (default: as before); ack, nack "words", or neither
 //! > Cluster +a -b {c=1} ack                 delta request: subscribe, unsubscribe, initial versions
 //! > Cluster nonce=bogus version=last        other nonces: none, bogus, old; other versions: last, none
+//! > Cluster nonce=old error="words"         an error with that nonce
 //! < Cluster a=2 -b                          the next response, in full
+//! spared Cluster/a=2 Cluster/b=2          contents that the client is not to be tried with
 //! silence                                   there is no further response
 //! ! acked Cluster 2                         an event since the last request
 //! tick 5s                                   time passes
+//! idle                                      no timer is running
 //! settled 2 / unsettled                     whether the client is known to have a revision
 //! reconnect                                 a new session; the client remembers versions
 //! ```

@@ -12,7 +12,6 @@ use pilotage_server::{Ads, AdsConfig, Answer, Cache, Event, ServeConfig, serve};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 fn cluster(name: &str, connect_timeout: Duration) -> Resource {
     let connect_timeout = protobuf::Duration { seconds: connect_timeout.as_secs() as i64, nanos: 0 };
@@ -34,14 +33,14 @@ async fn main() -> anyhow::Result<()> {
     let (ads, mut events) = Ads::new(cache, |_node| (), AdsConfig::default(), shutdown.clone());
     let listener = TcpListener::bind("127.0.0.1:18000").await?;
     println!("serving on {}", listener.local_addr()?);
-    let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), ServeConfig::default()));
+    let server = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), ServeConfig::default()));
 
     let report = async {
         loop {
             match events.next().await {
                 Event::Demand(demand) => println!("{demand:?}"),
                 Event::Outcome(outcome) => match outcome.answer {
-                    Answer::Acked => println!("{} accepts {}", outcome.node, outcome.resource_type),
+                    Answer::Acked { .. } => println!("{} accepts {}", outcome.node, outcome.resource_type),
                     Answer::Nacked { rejection, .. } => {
                         println!("{} rejects: {}", outcome.node, rejection.message);
                     }

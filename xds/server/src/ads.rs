@@ -1,23 +1,37 @@
 //! The aggregated discovery service, in SotW and delta, as a tonic service.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use pilotage_protocol::{Response, SessionConfig};
+use http::HeaderValue;
+use pilotage_protocol::{ResourceType, SessionConfig};
 use pilotage_protos::discovery::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use pilotage_protos::envoy::status::client_status_discovery_service_server::{
+    ClientStatusDiscoveryService, ClientStatusDiscoveryServiceServer,
+};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, NamedService, StreamingService};
-use tonic::{Request, Status, Streaming};
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::server::TcpConnectInfo;
 
-use crate::codec::{DiscoveryCodec, Renderer};
+use crate::client_status::ClientStatus;
 use crate::event::Queue;
+use crate::families;
+use crate::frames::Requests;
+use crate::interner::Interner;
 use crate::message::DiscoveryMessage;
-use crate::stream::{self, UnknownTypes};
+use crate::outflow::Outflow;
+use crate::serve::Retirement;
+use crate::slabs::Slabs;
+use crate::stream::{self, Caller, UnknownTypes};
 use crate::{Cache, Events, GroupKey, Streams};
 
 /// Responses that are rendered ahead of the transport, for one stream.
@@ -34,6 +48,14 @@ pub struct AdsConfig {
     /// The greatest node that is accepted, in bytes; 1 MiB (H9). Envoy's own is about 100 KiB, most of it the list of
     /// its extensions.
     pub max_node_bytes: usize,
+    /// How long a client may take to send its first request (H59); 30 s.
+    pub first_message_timeout: Duration,
+    /// How many streams are taken in at a time, from the first request to the first response; the others wait, so that
+    /// after a restart their requests are not all in memory at once (H56); 64.
+    pub admitted_at_once: usize,
+    /// After so many distinct nodes of one client kind and version have rejected a content, the others of their group
+    /// are spared it; 3. `None` always tries it on everyone.
+    pub spare_after: Option<NonZeroUsize>,
     /// What clients see as `control_plane.identifier` (R7); `pilotage`.
     pub identifier: String,
 }
@@ -44,6 +66,9 @@ impl Default for AdsConfig {
             session: SessionConfig::default(),
             max_request_bytes: 16 << 20,
             max_node_bytes: 1 << 20,
+            first_message_timeout: Duration::from_secs(30),
+            admitted_at_once: 64,
+            spare_after: NonZeroUsize::new(3),
             identifier: "pilotage".to_owned(),
         }
     }
@@ -66,7 +91,9 @@ pub(crate) struct Shared<K> {
     pub(crate) config: AdsConfig,
     pub(crate) shutdown: CancellationToken,
     pub(crate) unknown_types: UnknownTypes,
-    identifier: Arc<str>,
+    pub(crate) slabs: Slabs,
+    pub(crate) interner: Interner,
+    pub(crate) admission: Semaphore,
 }
 
 impl<K: GroupKey> Ads<K> {
@@ -81,9 +108,18 @@ impl<K: GroupKey> Ads<K> {
     ) -> (Self, Events<K>) {
         let (queue, events) = Queue::new();
         let streams = Streams::new(cache.progress.clone());
-        let identifier = config.identifier.as_str().into();
-        let (assign, unknown_types) = (Box::new(assign), UnknownTypes::default());
-        let shared = Shared { cache, streams, queue, assign, config, shutdown, unknown_types, identifier };
+        let shared = Shared {
+            cache,
+            streams,
+            queue,
+            assign: Box::new(assign),
+            shutdown,
+            unknown_types: UnknownTypes::default(),
+            slabs: Slabs::new(&config.identifier),
+            interner: Interner::default(),
+            admission: Semaphore::new(config.admitted_at_once.clamp(1, Semaphore::MAX_PERMITS)),
+            config,
+        };
         (Self { shared: Arc::new(shared) }, events)
     }
 
@@ -97,18 +133,40 @@ impl<K: GroupKey> Ads<K> {
         self.shared.unknown_types.count()
     }
 
-    fn answer<M: DiscoveryMessage>(
-        &self,
-        request: http::Request<Body>,
-    ) -> BoxFuture<http::Response<Body>, Infallible> {
-        let shared = self.shared.clone();
-        Box::pin(async move {
-            let renderer = Renderer { dialect: M::DIALECT, identifier: shared.identifier.clone() };
-            let mut grpc = Grpc::new(DiscoveryCodec::<M>::new(renderer))
-                .max_decoding_message_size(shared.config.max_request_bytes);
-            Ok(grpc.streaming(Method { shared }, request).await)
-        })
+    /// Every discovery service in one router: the aggregated one, and those of single types.
+    ///
+    /// Mount it with [`crate::serve`], or add it to a router of your own.
+    pub fn routes(&self) -> Routes {
+        families::add_all(Routes::new(self.clone()), &self.shared)
     }
+
+    /// The client status discovery service, which tells what every client was sent, accepted and rejected.
+    ///
+    /// It shows each client the configuration of all others, secrets aside, and so is not part of
+    /// [`Ads::routes`]: mount it where only operators reach it.
+    pub fn client_status(&self) -> ClientStatusDiscoveryServiceServer<impl ClientStatusDiscoveryService> {
+        ClientStatusDiscoveryServiceServer::new(ClientStatus::new(self.streams().clone()))
+    }
+}
+
+/// Opens a stream of one dialect, for all types or for one.
+pub(crate) fn open<K: GroupKey, M: DiscoveryMessage>(
+    shared: &Arc<Shared<K>>,
+    request: http::Request<Body>,
+    only: Option<ResourceType>,
+) -> http::Response<Body> {
+    let extensions = request.extensions();
+    let peer = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let retirement = extensions.get::<Retirement>().map(|retirement| retirement.0.clone());
+    let caller = Caller { peer, only, retirement };
+    let requests = Requests::<M>::new(request.into_body(), shared.config.max_request_bytes);
+    let (sender, receiver) = mpsc::channel(RESPONSES_AHEAD);
+    tokio::spawn(stream::serve(shared.clone(), caller, requests, sender));
+    let mut response = http::Response::new(Body::new(Outflow::new(receiver)));
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+    response
 }
 
 impl<K> Clone for Ads<K> {
@@ -124,37 +182,21 @@ impl<K> NamedService for Ads<K> {
 impl<K: GroupKey> Service<http::Request<Body>> for Ads<K> {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match request.uri().path().rsplit('/').next() {
-            Some("StreamAggregatedResources") => self.answer::<DiscoveryRequest>(request),
-            Some("DeltaAggregatedResources") => self.answer::<DeltaDiscoveryRequest>(request),
-            _ => Box::pin(async { Ok(Status::unimplemented("there is no such method").into_http()) }),
-        }
+        ready(Ok(match request.uri().path().rsplit('/').next() {
+            Some("StreamAggregatedResources") => open::<K, DiscoveryRequest>(&self.shared, request, None),
+            Some("DeltaAggregatedResources") => open::<K, DeltaDiscoveryRequest>(&self.shared, request, None),
+            _ => no_such_method(),
+        }))
     }
 }
 
-struct Method<K> {
-    shared: Arc<Shared<K>>,
-}
-
-impl<K: GroupKey, M: DiscoveryMessage> StreamingService<M> for Method<K> {
-    type Response = Response;
-    type ResponseStream = ReceiverStream<Result<Response, Status>>;
-    type Future = BoxFuture<tonic::Response<Self::ResponseStream>, Status>;
-
-    fn call(&mut self, request: Request<Streaming<M>>) -> Self::Future {
-        let shared = self.shared.clone();
-        Box::pin(async move {
-            let peer = request.remote_addr();
-            let (sender, receiver) = mpsc::channel(RESPONSES_AHEAD);
-            tokio::spawn(stream::serve(shared, peer, request.into_inner(), sender));
-            Ok(tonic::Response::new(ReceiverStream::new(receiver)))
-        })
-    }
+pub(crate) fn no_such_method() -> http::Response<Body> {
+    Status::unimplemented("there is no such method").into_http()
 }

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{Name, Rejection, Resource, ResourceType, Revision, Version};
+use pilotage_protocol::{Blame, Name, Rejection, Resource, ResourceType, Revision, Version};
 use pilotage_protos::discovery::Node;
 use tokio::sync::Notify;
 
@@ -72,14 +72,18 @@ pub struct Outcome<K> {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The client accepted the response.
-    Acked,
+    Acked {
+        /// How many resources of the type the client still refuses, so that the response was without them.
+        refused: usize,
+    },
     /// The client rejected it.
     Nacked {
         /// Its words.
         rejection: Rejection,
-        /// The resources that it names, or all new ones of the response if it names none; their origins say where
-        /// they came from.
+        /// The resources that are to blame, or may be; their origins say where they came from.
         suspects: Vec<Resource>,
+        /// Whether each of them is to blame.
+        blame: Blame,
     },
 }
 
@@ -156,7 +160,7 @@ impl<K: GroupKey> Queue<K> {
                 Topic::Names(group.clone(), resource_type.clone())
             }
             Event::Outcome(outcome) => match outcome.answer {
-                Answer::Acked => Topic::Acked(outcome.stream, outcome.resource_type.clone()),
+                Answer::Acked { .. } => Topic::Acked(outcome.stream, outcome.resource_type.clone()),
                 Answer::Nacked { .. } => Topic::Nacked(outcome.stream, outcome.resource_type.clone()),
             },
         };
@@ -204,7 +208,8 @@ mod tests {
         let (queue, mut events) = Queue::new();
         queue.push(Event::Demand(Demand::Opened { group: "g", node: Arc::default() }));
         queue.push(names(&["a"]));
-        queue.push(names(&["b", "a"]));
+        queue.push(names(&["b"]));
+        queue.push(names(&["b"]));
         assert!(matches!(events.try_next(), Some(Event::Demand(Demand::Opened { group: "g", .. }))));
         let Some(Event::Demand(Demand::Names { names, .. })) = events.try_next() else {
             panic!("the names were lost");

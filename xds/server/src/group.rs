@@ -5,13 +5,15 @@
 //! Either way round, one of them sees the other.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{ResourceType, Revision, Snapshot};
-use tokio::sync::Notify;
+use pilotage_protocol::{Holding, Resource, ResourceType, Revision, Snapshot, Spared};
+use tokio::sync::{Notify, oneshot};
 
 use crate::StreamId;
+use crate::rejections::{Kind, Rejections};
 
 /// A group's snapshot and its streams.
 #[derive(Default)]
@@ -23,6 +25,7 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct Members {
     latest: Option<Snapshot>,
+    rejections: Rejections,
     listeners: HashMap<StreamId, Arc<Listener>>,
 }
 
@@ -30,10 +33,21 @@ struct Members {
 #[derive(Default)]
 pub(crate) struct Listener {
     wake: Notify,
+    /// Whether there is something else to do than to look for a snapshot.
+    errand: AtomicBool,
+    errands: Mutex<Vec<Errand>>,
     /// Whether the stream is to ask again which group it belongs to.
     regroup: AtomicBool,
     types: AtomicU32,
     pub(crate) watermark: Watermark,
+}
+
+/// What a stream's own task is asked to do, since only it has the session.
+pub(crate) enum Errand {
+    /// Look at what the clients of its kind are spared.
+    Spare,
+    /// Say what the client has.
+    Report(oneshot::Sender<Vec<Holding>>),
 }
 
 /// The greatest revision that a stream is known to have in full.
@@ -78,6 +92,21 @@ impl Listener {
         self.regroup.swap(false, Ordering::SeqCst)
     }
 
+    /// Has the stream do something for somebody else.
+    pub(crate) fn send_on(&self, errand: Errand) {
+        self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(errand);
+        self.errand.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    /// What others want of the stream, since this was looked at last.
+    pub(crate) fn take_errands(&self) -> Vec<Errand> {
+        if !self.errand.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.errands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Announces interest in a type; look for a newer snapshot afterwards.
     pub(crate) fn announce(&self, resource_type: &ResourceType) {
         self.types.fetch_or(bit(resource_type), Ordering::SeqCst);
@@ -116,6 +145,27 @@ impl Group {
         let members = self.members();
         *seen = self.generation.load(Ordering::SeqCst);
         members.latest.clone()
+    }
+
+    /// Notes that a client has rejected a resource, and tells all streams if others are spared it from now on.
+    pub(crate) fn note_rejection(
+        &self,
+        client: (&Kind, &Arc<str>),
+        resource_type: &ResourceType,
+        resource: &Resource,
+        threshold: NonZeroUsize,
+    ) -> bool {
+        let mut members = self.members();
+        let spares = members.rejections.note(client, resource_type, resource, threshold);
+        if spares {
+            members.listeners.values().for_each(|listener| listener.send_on(Errand::Spare));
+        }
+        spares
+    }
+
+    /// What clients of a kind are spared.
+    pub(crate) fn spared(&self, kind: &Kind) -> Option<Arc<Spared>> {
+        self.members().rejections.spared(kind)
     }
 
     /// Adds a stream, and says whether it is the first.

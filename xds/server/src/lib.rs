@@ -8,12 +8,18 @@
 
 mod ads;
 mod cache;
-mod codec;
+mod client_status;
 mod event;
+mod families;
+mod frames;
 mod group;
+mod interner;
 mod message;
+mod outflow;
+mod rejections;
 mod render;
 mod serve;
+mod slabs;
 mod stream;
 mod streams;
 

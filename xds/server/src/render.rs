@@ -1,9 +1,10 @@
 //! Turns a response of the session into the bytes of a discovery response.
 //!
-//! Bodies are copied once, straight into the transport's buffer; no message is built in between. The nonce has a
-//! fixed length and comes last, so that everything before it is equal for equal responses.
+//! Bodies are copied once, into a slab that all streams share which are told the same ([`crate::slabs`]); no message is
+//! built in between. The nonce has a fixed length and comes last, so that everything before it is equal for equal
+//! responses, the gRPC header included.
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes, BytesMut};
 use pilotage_protocol::{Dialect, Resource, Response};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
@@ -18,17 +19,32 @@ const SOTW_CONTROL_PLANE: u32 = 6;
 const DELTA_REMOVED: u32 = 6;
 const DELTA_CONTROL_PLANE: u32 = 7;
 
-/// How many bytes [`render`] will write.
-pub(crate) fn rendered_len(response: &Response, dialect: Dialect, identifier: &str) -> usize {
+/// The length of the nonce's field: a key, a length and 16 digits.
+const NONCE_LEN: usize = 18;
+
+/// A gRPC message up to its nonce, header included: what equal responses have in common.
+pub(crate) fn shared(response: &Response, dialect: Dialect, identifier: &str) -> Bytes {
     let mut counter = Counter(0);
     write(response, dialect, identifier, &mut counter);
-    counter.0
+    let len = counter.0 + NONCE_LEN;
+    // One allocation instead of a growing buffer, which would copy what is already in it.
+    let mut out = BytesMut::with_capacity(GRPC_HEADER + counter.0);
+    out.put_u8(0);
+    // Snapshots are held in memory; one of 4 GiB is not expected, and a client could not take it.
+    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    write(response, dialect, identifier, &mut Writer(&mut out));
+    out.freeze()
 }
 
-/// Writes the message.
-pub(crate) fn render(response: &Response, dialect: Dialect, identifier: &str, out: &mut impl BufMut) {
-    write(response, dialect, identifier, &mut Writer(out));
+/// The rest of the message: the nonce.
+pub(crate) fn own(response: &Response) -> Bytes {
+    let mut out = BytesMut::with_capacity(NONCE_LEN);
+    Writer(&mut out).field(NONCE, response.nonce.to_string().as_bytes());
+    out.freeze()
 }
+
+/// A flag for compression, and the length.
+const GRPC_HEADER: usize = 5;
 
 fn write(response: &Response, dialect: Dialect, identifier: &str, sink: &mut impl Sink) {
     let type_url = response.resource_type.type_url();
@@ -54,7 +70,6 @@ fn write(response: &Response, dialect: Dialect, identifier: &str, sink: &mut imp
     }
     sink.open(control_plane, field_len(1, identifier.len()));
     sink.field(1, identifier.as_bytes());
-    sink.field(NONCE, response.nonce.to_string().as_bytes());
 }
 
 /// Field numbers of the delta `Resource`.
@@ -164,12 +179,15 @@ mod tests {
 
     fn rendered(dialect: Dialect) -> (Response, Vec<u8>) {
         let response = response(dialect);
-        let mut bytes = Vec::new();
-        render(&response, dialect, "control plane", &mut bytes);
-        assert_eq!(bytes.len(), rendered_len(&response, dialect, "control plane"));
-        let nonce = response.nonce.to_string();
-        assert!(bytes.ends_with(nonce.as_bytes()), "the nonce comes last");
-        (response, bytes)
+        let mut frame = shared(&response, dialect, "control plane").to_vec();
+        let nonce = own(&response);
+        assert_eq!(nonce.len(), NONCE_LEN);
+        frame.extend_from_slice(&nonce);
+        let message = frame.split_off(GRPC_HEADER);
+        let mut header = vec![0];
+        header.extend_from_slice(&(message.len() as u32).to_be_bytes());
+        assert_eq!(frame, header);
+        (response, message)
     }
 
     #[test]

@@ -3,9 +3,12 @@
 //! The accept loop is our own, so that a shutdown can first ask every connection to finish (GOAWAY) and then, after a
 //! deadline, cut those that do not.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +30,9 @@ pub struct ServeConfig {
     pub keepalive_interval: Duration,
     /// How long a ping may stay unanswered; 10 s.
     pub keepalive_timeout: Duration,
+    /// After how long a connection is asked to end, give or take a tenth, so that clients spread over replicas anew;
+    /// `None`, which is the default, is never. Its streams end once they have had a response (H53).
+    pub max_connection_age: Option<Duration>,
 }
 
 impl Default for ServeConfig {
@@ -35,8 +41,20 @@ impl Default for ServeConfig {
             drain_deadline: Duration::from_secs(5),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            max_connection_age: None,
         }
     }
+}
+
+/// Tells the streams of a connection that it has reached its age.
+#[derive(Clone)]
+pub(crate) struct Retirement(pub(crate) CancellationToken);
+
+/// A duration that is up to a tenth shorter or longer: connections that were opened together do not end together.
+fn jittered(duration: Duration) -> Duration {
+    // The keys of a `RandomState` are random.
+    let random = RandomState::new().build_hasher().finish() % 2001;
+    duration.mul_f64(0.9 + random as f64 / 10_000.0)
 }
 
 /// The pause after a failed accept: running out of file descriptors fails again at once.
@@ -103,8 +121,11 @@ async fn serve_connection(
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let info: TcpConnectInfo = socket.connect_info();
+    let retirement = Retirement(CancellationToken::new());
+    let of_requests = retirement.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());
+        request.extensions_mut().insert(of_requests.clone());
         routes.clone().call(request)
     });
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -114,12 +135,19 @@ async fn serve_connection(
         .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let mut is_finishing = false;
+    let age = config.max_connection_age.map(|age| sleep(jittered(age)));
+    let mut age = std::pin::pin!(OptionFuture::from(age));
     loop {
         tokio::select! {
             result = connection.as_mut() => return result.map_err(io::Error::other),
             () = shutdown.cancelled(), if !is_finishing => {
                 is_finishing = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            Some(()) = age.as_mut(), if !is_finishing => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+                retirement.0.cancel();
             }
         }
     }

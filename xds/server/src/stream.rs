@@ -6,48 +6,64 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType, Response, Session,
+    Blame, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType, Session,
 };
 use pilotage_protos::discovery::Node;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
-use tonic::{Status, Streaming};
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tracing::{Instrument, debug, field, info, info_span, warn};
 
 use crate::ads::Shared;
 use crate::event::{Answer, Demand, Event, Outcome};
-use crate::group::Group;
+use crate::frames::Requests;
+use crate::group::{Errand, Group};
 use crate::message::DiscoveryMessage;
+use crate::outflow::Parts;
+use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
 use crate::{GroupKey, StreamId};
 
 /// Unknown type URLs that are remembered as logged; beyond that they are only counted by the session.
 const LOGGED_TYPES: usize = 64;
 
+/// What is known of a stream before its client has said anything.
+pub(crate) struct Caller {
+    pub(crate) peer: Option<SocketAddr>,
+    /// The type that a single-type service serves.
+    pub(crate) only: Option<ResourceType>,
+    /// Cancelled when the connection has reached its age.
+    pub(crate) retirement: Option<CancellationToken>,
+}
+
+/// How long the rest of a first request may take once it has begun; others wait for it.
+const ADMISSION: Duration = Duration::from_secs(5);
+
 /// Serves one stream until the client leaves, breaks the protocol, or the server shuts down.
 pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
     shared: Arc<Shared<K>>,
-    peer: Option<SocketAddr>,
-    mut requests: Streaming<M>,
-    responses: mpsc::Sender<Result<Response, Status>>,
+    caller: Caller,
+    mut requests: Requests<M>,
+    responses: mpsc::Sender<Result<Parts, Status>>,
 ) {
     let id = shared.streams.next_id();
     let span = info_span!(
         "stream",
         stream = %id,
         dialect = ?M::DIALECT,
-        peer = peer.map(field::display),
+        peer = caller.peer.map(field::display),
         node = field::Empty,
         group = field::Empty,
     );
     async {
         let end = tokio::select! {
             () = shared.shutdown.cancelled() => Err(shutting_down()),
-            end = converse(&shared, (id, peer), &mut requests, &responses) => end,
+            end = converse(&shared, (id, &caller), &mut requests, &responses) => end,
         };
         match end {
             Ok(()) => debug!("the client has left"),
@@ -68,11 +84,19 @@ fn shutting_down() -> Status {
 
 async fn converse<K: GroupKey, M: DiscoveryMessage>(
     shared: &Shared<K>,
-    (id, peer): (StreamId, Option<SocketAddr>),
-    requests: &mut Streaming<M>,
-    responses: &mpsc::Sender<Result<Response, Status>>,
+    (id, caller): (StreamId, &Caller),
+    requests: &mut Requests<M>,
+    responses: &mpsc::Sender<Result<Parts, Status>>,
 ) -> Result<(), Status> {
-    let Some(mut first) = requests.message().await? else {
+    let patience = shared.config.first_message_timeout;
+    let begun = timeout(patience, requests.begun()).await;
+    begun.map_err(|_| Status::deadline_exceeded(format!("no request came within {patience:?}")))??;
+    // Clients that return all at once send large requests: only some of them are taken in at a time (H56).
+    let mut admission = shared.admission.acquire().await.ok();
+    let Some(mut first) = timeout(ADMISSION, requests.next())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the first request did not arrive whole"))??
+    else {
         return Ok(());
     };
     let node = first.take_node().filter(|node| !node.id.is_empty()).ok_or_else(|| {
@@ -85,10 +109,13 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
         let message = format!("the node of {} exceeds {limit} bytes", node.id);
         return Err(Status::resource_exhausted(message));
     }
-    let mut conversation = Conversation::open(shared, (id, peer), M::DIALECT, node);
+    let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
     conversation.hear(first)?;
     loop {
         conversation.catch_up();
+        if !conversation.may_have_responses {
+            drop(admission.take());
+        }
         let deadline = conversation.session.poll_timeout();
         tokio::select! {
             biased;
@@ -96,13 +123,14 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
                 let Ok(permit) = permit else {
                     return Ok(());
                 };
-                if let Some(response) = conversation.next_response() {
-                    permit.send(Ok(response));
+                if let Some(parts) = conversation.next_response() {
+                    permit.send(Ok(parts));
+                    drop(admission.take());
                 }
             }
             () = responses.closed() => return Ok(()),
             () = conversation.registration.entry.listener.woken() => {}
-            request = requests.message() => match request? {
+            request = requests.next() => match request? {
                 Some(request) => conversation.hear(request)?,
                 None => return Ok(()),
             },
@@ -112,7 +140,18 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
                     None => std::future::pending().await,
                 }
             } => conversation.time_passes(),
+            // A stream that ends before its first response looks like a failure (H53).
+            () = retired(caller), if conversation.has_responded => {
+                return Err(Status::unavailable("the connection has reached its age; connect again"));
+            }
         }
+    }
+}
+
+async fn retired(caller: &Caller) {
+    match &caller.retirement {
+        Some(retirement) => retirement.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -125,12 +164,15 @@ struct Conversation<'a, K: GroupKey> {
     /// The generation of the group's snapshot that the session has.
     seen: u64,
     may_have_responses: bool,
+    has_responded: bool,
+    kind: Kind,
+    only: Option<ResourceType>,
 }
 
 impl<'a, K: GroupKey> Conversation<'a, K> {
     fn open(
         shared: &'a Shared<K>,
-        (id, peer): (StreamId, Option<SocketAddr>),
+        (id, caller): (StreamId, &Caller),
         dialect: pilotage_protocol::Dialect,
         mut node: Node,
     ) -> Self {
@@ -141,15 +183,28 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         let span = tracing::Span::current();
         span.record("node", node.id.as_str());
         span.record("group", field::debug(&group));
+        let kind = Kind::of(&node);
         let node = Arc::new(node);
         let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now());
-        let registration = shared.streams.register(id, (group.clone(), node.clone()), (dialect, peer));
+        let registration = shared.streams.register(id, (group.clone(), node.clone()), (dialect, caller.peer));
         let (members, is_first) = shared.cache.join(&group, id, registration.entry.listener.clone());
         if is_first {
             shared.queue.push(Event::Demand(Demand::Opened { group, node }));
         }
         debug!("the client has joined");
-        Self { shared, session, registration, group: members, seen: 0, may_have_responses: false }
+        let mut conversation = Self {
+            shared,
+            session,
+            registration,
+            group: members,
+            seen: 0,
+            may_have_responses: false,
+            has_responded: false,
+            kind,
+            only: caller.only.clone(),
+        };
+        conversation.spare();
+        conversation
     }
 
     fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
@@ -162,12 +217,23 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                 format!("the node id was {former:?} and is now {now:?}; it may not change on a stream");
             return Err(Status::invalid_argument(message));
         }
-        if request.type_url().is_empty() {
-            return Err(Status::invalid_argument("a request on an aggregated stream has no type_url"));
+        let is_implied = request.type_url().is_empty();
+        let mut request = request.into_request();
+        match &self.only {
+            Some(only) if is_implied => request.resource_type = only.clone(),
+            Some(only) if *only != request.resource_type => {
+                let message = format!("this service serves {only}, and not {}", request.resource_type);
+                return Err(Status::invalid_argument(message));
+            }
+            None if is_implied => {
+                return Err(Status::invalid_argument("a request on an aggregated stream has no type_url"));
+            }
+            _ => {}
         }
-        let request = request.into_request();
+        let resource_type = request.resource_type.clone();
         entry.listener.announce(&request.resource_type);
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
+        self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
         self.may_have_responses = true;
         Ok(())
     }
@@ -202,8 +268,26 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         }
         let (members, is_first) = self.shared.cache.join(&group, entry.id, entry.listener.clone());
         (self.group, self.seen) = (members, 0);
+        self.spare();
         if is_first {
             self.shared.queue.push(Event::Demand(Demand::Opened { group, node: entry.node.clone() }));
+        }
+    }
+
+    /// Does what others want of this stream.
+    fn run_errands(&mut self) {
+        for errand in self.registration.entry.listener.take_errands() {
+            match errand {
+                Errand::Spare => self.spare(),
+                // Whoever asked may have gone.
+                Errand::Report(reply) => drop(reply.send(self.session.holdings())),
+            }
+        }
+    }
+
+    fn spare(&mut self) {
+        if let Some(spared) = self.group.spared(&self.kind) {
+            self.session.handle_spared(Instant::now(), spared);
         }
     }
 
@@ -212,6 +296,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         if self.registration.entry.listener.take_regroup() {
             self.regroup();
         }
+        self.run_errands();
         loop {
             if let Some(snapshot) = self.group.newer(&mut self.seen) {
                 self.session.handle_snapshot(Instant::now(), &snapshot);
@@ -233,10 +318,10 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         }
     }
 
-    fn next_response(&mut self) -> Option<Response> {
+    fn next_response(&mut self) -> Option<Parts> {
         let response = self.session.poll_response();
         self.may_have_responses = response.is_some();
-        let sent = response.as_ref()?;
+        let sent = response?;
         debug!(
             resource_type = %sent.resource_type,
             version = %sent.version,
@@ -246,13 +331,14 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         );
         let mark = Mark::now(sent.version, sent.revision);
         self.registration.entry.record(&sent.resource_type, |status| status.sent = Some(mark));
-        response
+        self.has_responded = true;
+        Some(self.shared.slabs.parts(self.session.dialect(), &sent))
     }
 
     fn report(&self, event: SessionEvent) {
         let (response, answer) = match event {
-            SessionEvent::Acked(response) => (response, Answer::Acked),
-            SessionEvent::Nacked { response, rejection, suspects } => {
+            SessionEvent::Acked { response, refused } => (response, Answer::Acked { refused }),
+            SessionEvent::Nacked { response, rejection, suspects, blame } => {
                 let names: Vec<&Name> = suspects.iter().map(|suspect| suspect.name()).collect();
                 warn!(
                     resource_type = %response.resource_type,
@@ -262,7 +348,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                     resources = ?names,
                     "the client rejects a response",
                 );
-                (response, Answer::Nacked { rejection, suspects })
+                (response, Answer::Nacked { rejection, suspects, blame })
             }
             SessionEvent::Missing { resource_type, names } => {
                 let group = self.registration.entry.group();
@@ -276,9 +362,19 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             }
         };
         let entry = &self.registration.entry;
+        if let (Answer::Nacked { suspects, blame: Blame::Certain, .. }, Some(threshold)) =
+            (&answer, self.shared.config.spare_after)
+        {
+            let client = (&self.kind, &Arc::from(entry.node.id.as_str()));
+            for suspect in suspects {
+                if self.group.note_rejection(client, &response.resource_type, suspect, threshold) {
+                    warn!(resource = %suspect.name(), "others are spared what many clients reject");
+                }
+            }
+        }
         let mark = Mark::now(response.version, response.revision);
         entry.record(&response.resource_type, |status| match &answer {
-            Answer::Acked => status.acked = Some(mark),
+            Answer::Acked { .. } => status.acked = Some(mark),
             Answer::Nacked { rejection, .. } => status.nacked = Some((mark, rejection.message.clone())),
         });
         self.shared.queue.push(Event::Outcome(Outcome {

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use dashmap::DashMap;
-use pilotage_protocol::{Dialect, ResourceType, Revision, Version};
+use pilotage_protocol::{Dialect, Holding, ResourceType, Revision, Version};
 use pilotage_protos::discovery::Node;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::GroupKey;
-use crate::group::Listener;
+use crate::group::{Errand, Listener};
 
 /// Identifies a stream within this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +122,14 @@ impl<K: GroupKey> Streams<K> {
         Some(entry.status())
     }
 
+    /// What the client of a stream has, was sent or has rejected; `None` if the stream is not open, or ends meanwhile.
+    pub async fn holdings(&self, id: StreamId) -> Option<Vec<Holding>> {
+        let listener = self.entries.get(&id)?.listener.clone();
+        let (reply, answer) = oneshot::channel();
+        listener.send_on(Errand::Report(reply));
+        answer.await.ok()
+    }
+
     /// All open streams, by id.
     pub fn list(&self) -> Vec<StreamStatus<K>> {
         // The map is left before the entries are locked.
@@ -133,7 +141,8 @@ impl<K: GroupKey> Streams<K> {
 
     /// Waits until every open stream has this revision in full.
     ///
-    /// A stream that opens meanwhile is waited for as well, and one that closes is not.
+    /// A stream that opens meanwhile is waited for as well, and one that closes is not; without any stream this returns
+    /// at once.
     pub async fn reached(&self, revision: Revision) {
         loop {
             let mut progress = pin!(self.progress.notified());

@@ -11,5 +11,11 @@ mod sotw;
 #[path = "ads/delta.rs"]
 mod delta;
 
+#[path = "ads/services.rs"]
+mod services;
+
+#[path = "ads/transport.rs"]
+mod transport;
+
 #[path = "ads/server.rs"]
 mod server;

@@ -75,6 +75,11 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
             "lds_config": source,
         },
         "static_resources": {"clusters": [xds_cluster(node)]},
+        // Envoy refuses a whole route configuration over one large regular expression; the default limit is 100.
+        "layered_runtime": {"layers": [{
+            "name": "pilotage",
+            "static_layer": {"re2": {"max_program_size": {"error_level": 32768}}},
+        }]},
     })
 }
 

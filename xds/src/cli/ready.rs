@@ -26,6 +26,9 @@ pub(super) struct Ready {
     pub(super) ready: bool,
     /// The address of the xDS server, with the port that the system chose.
     pub(super) xds: SocketAddr,
+    /// The address of health and metrics, where they are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) health: Option<SocketAddr>,
 }
 
 impl Ready {

@@ -7,30 +7,28 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use pilotage_server::{Ads, AdsConfig, Cache, ServeConfig, serve};
-use pilotage_watcher::directory::{DirectorySource, Options};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tracing::info;
+use tracing::{error, info};
 
 use super::ready::{Ready, ReadyArgs};
 use super::settings_file;
+use super::sources::Sources;
+use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use crate::pipeline::{Grouping, Inputs, Pipeline};
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry;
 
-/// Batches of changes that wait for the pipeline; a source that is faster waits itself.
-const BATCHES_AHEAD: usize = 16;
-
-/// Serve a folder of manifests to Envoys and gRPC clients, live
+/// Serve a folder of manifests, or a Kubernetes cluster, to Envoys and gRPC clients, live
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   pilotage serve --dir manifests
   pilotage serve --dir manifests --listen 127.0.0.1:0 --ready-file ready.json
   pilotage serve --config pilotage.yaml --log-format json
+  pilotage serve --kubernetes --kubeconfig ~/.kube/config
 
 When it is ready, it prints one line on standard output: {\"ready\":true,\"xds\":\"127.0.0.1:18000\"}. Logs go to standard
 error. On SIGTERM or Ctrl-C streams are ended, and the exit code is 0.")]
@@ -38,9 +36,21 @@ pub(super) struct Args {
     /// The folder of manifests to watch, with its sub-folders
     #[arg(long, value_name = "DIR", env = "PILOTAGE_DIR")]
     dir: Option<PathBuf>,
+    /// Watch a Kubernetes API server: that of the cluster that this runs in, or that of --kubeconfig
+    #[arg(long, env = "PILOTAGE_KUBERNETES")]
+    kubernetes: bool,
+    /// The kubeconfig file that says where the API server is and who we are
+    #[arg(long, value_name = "FILE", env = "PILOTAGE_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig file [default: its current one]
+    #[arg(long, value_name = "NAME", env = "PILOTAGE_CONTEXT")]
+    context: Option<String>,
     /// The address of the xDS server; port 0 lets the system choose [default: 127.0.0.1:18000]
     #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The address of /healthz, /readyz and /metrics; port 0 lets the system choose [default: not served]
+    #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_HEALTH")]
+    health: Option<SocketAddr>,
     /// Allow plaintext xDS on an address that is not loopback; everyone who can reach it can read every route
     #[arg(long)]
     allow_plaintext_off_loopback: bool,
@@ -71,8 +81,18 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if let Some(dir) = &args.dir {
         settings.directory = Some(dir.clone());
     }
+    settings.kubernetes.watch |= args.kubernetes;
+    if let Some(kubeconfig) = &args.kubeconfig {
+        settings.kubernetes.kubeconfig = Some(kubeconfig.clone());
+    }
+    if let Some(context) = &args.context {
+        settings.kubernetes.context = Some(context.clone());
+    }
     if let Some(listen) = args.listen {
         settings.listen = listen;
+    }
+    if args.health.is_some() {
+        settings.health = args.health;
     }
     if let Some(format) = args.log_format {
         settings.log.format = format;
@@ -85,9 +105,6 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
 }
 
 async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Result<()> {
-    let Some(directory) = &settings.directory else {
-        bail!("nothing to serve: give a folder of manifests with --dir, or `directory` in the settings file");
-    };
     let listen = settings.listen;
     if !listen.ip().is_loopback() && !settings.allow_plaintext_off_loopback {
         bail!(
@@ -98,48 +115,41 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     // Signals are heard from here on, so that none is lost while the folder is read.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut source = DirectorySource::open(Options::new(directory))?;
+    let sources = Sources::open(settings).await?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let stats = source.stats();
-    info!(
-        directory = %directory.display(),
-        files = stats.files,
-        objects = stats.objects.values().sum::<usize>(),
-        passed_over = stats.passed_over.values().sum::<usize>(),
-        "folder read"
-    );
-
     let shutdown = CancellationToken::new();
+    let (readiness, metrics) = (Readiness::default(), Metrics::new());
+    let first_translation =
+        readiness.task(format!("{}, and the first translation", sources.names().join(", ")));
     let cache = Cache::new();
     let grouping = Grouping::default();
     let assign = grouping.clone();
     let (ads, clients) =
         Ads::new(cache.clone(), move |node| assign.of(node), AdsConfig::default(), shutdown.clone());
-    let (batches, sources) = mpsc::channel(BATCHES_AHEAD);
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
+    let streams = ads.streams().clone();
+    let pages = Pages { readiness, metrics: metrics.clone(), streams };
+    let health = serve_health(settings.health, pages.clone(), &shutdown).await?;
     let out = (cache, ads.streams().clone());
-    let pipeline =
-        Pipeline::new(settings.translation.clone(), out, grouping, linger, [source.name()], is_ready);
-    let initial = source.take_initial();
-    let inputs = Inputs { sources, clients, positions: source.positions() };
+    let told = (is_ready, metrics);
+    let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
+    let positions = sources.positions();
+    let inputs = Inputs { sources: sources.start(&shutdown, &pages.readiness), clients, positions };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
-    batches.send(initial).await.context("the pipeline has ended")?;
-    let following = shutdown.clone();
-    tokio::spawn(async move { source.run(batches, following.cancelled_owned()).await });
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
         ..ServeConfig::default()
     };
-    let server = tokio::spawn(serve(listener, Routes::new(ads), shutdown.clone(), config));
+    let server = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), config));
 
-    let mut told = false;
+    let mut first_translation = Some(first_translation);
     let name = loop {
         tokio::select! {
-            Ok(()) = &mut became_ready, if !told => {
-                told = true;
-                Ready { ready: true, xds: address }.tell(ready)?;
+            Ok(()) = &mut became_ready, if first_translation.is_some() => {
+                first_translation.take().into_iter().for_each(Task::done);
+                Ready { ready: true, xds: address, health }.tell(ready)?;
                 info!(xds = %address, "ready");
             }
             _ = terminate.recv() => break "SIGTERM",
@@ -152,4 +162,23 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     pipeline.await?;
     info!(cut, "ended");
     Ok(())
+}
+
+/// Serves health and metrics where an address is set, and gives the address that it came to be.
+async fn serve_health(
+    address: Option<SocketAddr>,
+    pages: Pages,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for health"))?;
+    let bound = listener.local_addr()?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, pages, shutdown).await {
+            error!(%error, "health and metrics are no longer served");
+        }
+    });
+    Ok(Some(bound))
 }

@@ -83,17 +83,28 @@ impl Pipeline {
 
     fn judge(&mut self, outcome: &Outcome<Group>) {
         let Outcome { node, resource_type, revision, .. } = outcome;
-        let scope = format!("{node}: {resource_type}").into();
+        let scope = || format!("{node}: {resource_type}").into();
         match &outcome.answer {
-            Answer::Acked => {
-                let micros = self.latency.since(*revision).map(|latency| latency.as_micros());
+            Answer::Acked { refused } => {
+                let latency = self.latency.since(*revision);
+                let micros = latency.map(|latency| latency.as_micros());
+                self.metrics.accepted(resource_type, latency);
                 debug!(%node, %resource_type, revision = revision.0, micros, "accepted");
-                self.report(&scope, Vec::new());
+                // Nearly every answer is an ACK after an ACK, which is no news; and what is still refused stays a
+                // problem.
+                if *refused == 0
+                    && !self.rejected.is_empty()
+                    && self.rejected.remove(&(node.clone(), resource_type.clone()))
+                {
+                    self.report(&scope(), Vec::new());
+                }
             }
-            Answer::Nacked { rejection, suspects } => {
+            Answer::Nacked { rejection, suspects, .. } => {
+                self.metrics.rejected(resource_type);
                 let problems =
                     suspects.iter().map(|suspect| rejected(node, resource_type, suspect, rejection));
-                self.report(&scope, problems.collect());
+                self.rejected.insert((node.clone(), resource_type.clone()));
+                self.report(&scope(), problems.collect());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pilotage_compile::{Compiled, Group, Settings, check, compile};
 use pilotage_protocol::{Name, Revision};
@@ -20,6 +21,8 @@ pub(super) struct Outcome {
     pub(super) compiled: Vec<(Group, Compiled)>,
     /// All that is wrong with the world as it was.
     pub(super) problems: Vec<Problem>,
+    /// How long the groups took.
+    pub(super) took: Duration,
 }
 
 /// A compile that is under way.
@@ -40,6 +43,7 @@ impl Compiling {
         revision: Revision,
     ) -> Self {
         let job = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
             let compiled = orders
                 .into_iter()
                 .map(|order| {
@@ -48,7 +52,8 @@ impl Compiling {
                     (order.group, compiled)
                 })
                 .collect();
-            Outcome { compiled, problems: check(&world, &settings) }
+            let took = started.elapsed();
+            Outcome { compiled, problems: check(&world, &settings), took }
         });
         Self { job, revision, overtaken: Touched::default() }
     }

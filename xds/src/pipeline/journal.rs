@@ -14,9 +14,10 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Replaces what was wrong in a scope, and logs the difference.
-    pub(super) fn set(&mut self, scope: &Arc<str>, problems: Vec<Problem>) {
+    /// Replaces what was wrong in a scope, and logs the difference. Says whether there was or is anything.
+    pub(super) fn set(&mut self, scope: &Arc<str>, problems: Vec<Problem>) -> bool {
         let before = self.scopes.remove(scope).unwrap_or_default();
+        let is_news = !before.is_empty() || !problems.is_empty();
         for problem in &problems {
             if !before.iter().any(|old| is_same(old, problem)) {
                 log(problem);
@@ -30,6 +31,12 @@ impl Journal {
         if !problems.is_empty() {
             self.scopes.insert(scope.clone(), problems);
         }
+        is_news
+    }
+
+    /// How many problems of a severity are open.
+    pub(super) fn count(&self, severity: Severity) -> usize {
+        self.scopes.values().flatten().filter(|problem| problem.severity == severity).count()
     }
 }
 

@@ -36,7 +36,7 @@ pub enum CacheError {
 
 /// An exclusive lock among processes, held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
@@ -68,7 +68,7 @@ impl Cache {
     }
 
     /// Takes the lock `name`, calling `waiting` once if another process holds it now.
-    pub(super) async fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<Lock, CacheError> {
+    pub async fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<Lock, CacheError> {
         fs::create_dir_all(&self.folder)
             .map_err(|source| CacheError::Write { path: self.folder.clone(), source })?;
         let path = self.folder.join(format!("{name}.lock"));

@@ -55,7 +55,7 @@ pub enum HttpError {
 }
 
 /// The body of `http://<address><path>`, where the answer is 200.
-pub async fn get(address: SocketAddr, path: &str) -> Result<Bytes, HttpError> {
+pub async fn http_get(address: SocketAddr, path: &str) -> Result<Bytes, HttpError> {
     let request = Request::get(path)
         .header(HOST, address.to_string())
         .body(Empty::<Bytes>::new())

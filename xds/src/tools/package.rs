@@ -18,15 +18,15 @@ const REPEATED_LINES: usize = 12;
 
 /// A set of packages that is installed together.
 #[derive(Clone, Debug)]
-pub(super) struct Package {
+pub struct Package {
     /// The folder's name in the cache; it carries all that the content depends on, versions above all.
-    pub(super) folder: String,
+    pub folder: String,
     /// What to install, as pip reads it.
-    pub(super) requirements: Vec<String>,
+    pub requirements: Vec<String>,
     /// A file or folder that must have appeared.
-    pub(super) contains: &'static str,
+    pub contains: &'static str,
     /// What a person may do instead.
-    pub(super) instead: &'static str,
+    pub instead: &'static str,
 }
 
 /// Why a package could not be installed.
@@ -87,7 +87,7 @@ impl Package {
 }
 
 /// The folder with `package` in it, installed now if it is not there yet.
-pub(super) async fn install(cache: &Cache, package: &Package) -> Result<PathBuf, InstallError> {
+pub async fn install(cache: &Cache, package: &Package) -> Result<PathBuf, InstallError> {
     let folder = cache.folder().join(&package.folder);
     if folder.is_dir() {
         return Ok(folder);

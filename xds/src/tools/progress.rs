@@ -8,12 +8,12 @@ const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
 const FRAME: Duration = Duration::from_millis(120);
 
 /// Prints one line.
-pub(super) fn say(line: &str) {
+pub fn say(line: &str) {
     eprintln!("pilotage: {line}");
 }
 
 /// Says `what` is being done and, on a terminal, turns a spinner with the seconds passed until `work` is done.
-pub(super) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     say(what);
     if !io::stderr().is_terminal() {
         return work.await;

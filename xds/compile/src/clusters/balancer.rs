@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{ConsistentHash, LoadBalancer};
+use pilotage_watcher::resources::{ConsistentHash, HttpCookie};
 
 use crate::ProxyKind;
 use crate::ir::{Balancer, HashBy};
@@ -23,7 +23,13 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Balancer::LeastRequest,
     };
     let Some((written, place)) = &policy.load_balancer else { return (usual, Vec::new()) };
-    unserved(written, place, report);
+    if written.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false)) {
+        let problem = place.field("zoneAwareLbSetting").not_supported("every zone is used alike");
+        report.add(
+            problem
+                .hint("use localityLbSetting with outlierDetection, or trafficDistribution of the Service"),
+        );
+    }
     if let Some(hash) = &written.consistent_hash {
         let place = place.field("consistentHash");
         return (ring(hash, &place, report), keys(hash, &place, kind, report));
@@ -49,7 +55,10 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
         Some("RANDOM") => Balancer::Random,
         Some("PASSTHROUGH") => {
-            report.add(place.field("simple").not_supported("the usual balancer is used"));
+            let message = "PASSTHROUGH needs traffic that is intercepted, which is not supported yet: the usual \
+                           balancer is used";
+            let problem = place.field("simple").problem(Code::NotSupported, message);
+            report.add(problem.hint("name the endpoints, by a Service or a ServiceEntry"));
             usual
         }
         Some(other) => {
@@ -64,24 +73,6 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
     };
     (balancer, Vec::new())
-}
-
-fn unserved(written: &LoadBalancer, place: &Place, report: &mut Report) {
-    let fields = [
-        ("localityLbSetting", written.locality_lb_setting.is_some(), "every locality is used alike"),
-        ("zoneAwareLbSetting", written.zone_aware_lb_setting.is_some(), "every zone is used alike"),
-        ("warmup", written.warmup.is_some(), "new endpoints take their full share at once"),
-        (
-            "warmupDurationSecs",
-            written.warmup_duration_secs.is_some(),
-            "new endpoints take their full share at once",
-        ),
-    ];
-    for (field, present, consequence) in fields {
-        if present {
-            report.add(place.field(field).not_supported(consequence));
-        }
-    }
 }
 
 fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
@@ -111,10 +102,6 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
     } else if let Some(cookie) =
         hash.http_cookie.as_ref().filter(|cookie| pattern::is_header_name(&cookie.name))
     {
-        if !cookie.attributes.is_empty() {
-            let place = place.field("httpCookie").field("attributes");
-            report.add(place.not_supported("the cookie is set without them"));
-        }
         Some(HashBy::Cookie {
             name: cookie.name.as_str().into(),
             path: cookie
@@ -124,6 +111,7 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
                 .unwrap_or_default()
                 .into(),
             ttl: cookie.ttl.map(|ttl| ttl.0).unwrap_or_default(),
+            attributes: attributes(cookie, place, report),
         })
     } else if hash.use_source_ip == Some(true) {
         Some(HashBy::SourceAddress)
@@ -148,6 +136,21 @@ fn keys(hash: &ConsistentHash, place: &Place, kind: ProxyKind, report: &mut Repo
         );
     }
     key.into_iter().collect()
+}
+
+fn attributes(cookie: &HttpCookie, place: &Place, report: &mut Report) -> Vec<(Arc<str>, Arc<str>)> {
+    let mut attributes = Vec::new();
+    for (index, attribute) in cookie.attributes.iter().enumerate() {
+        let value = attribute.value.as_deref().unwrap_or_default();
+        if pattern::is_header_name(&attribute.name) && pattern::is_header_value(value) {
+            attributes.push((attribute.name.as_str().into(), value.into()));
+        } else {
+            let place = place.field("httpCookie.attributes").index(index);
+            let message = "neither a name of a cookie's attribute nor its value may hold such characters";
+            report.add(place.problem(Code::InvalidValue, message));
+        }
+    }
+    attributes
 }
 
 fn is_prime(number: u64) -> bool {

@@ -4,28 +4,43 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pilotage_protos::envoy::cluster::circuit_breakers::{Thresholds, thresholds};
+use pilotage_protos::envoy::cluster::cluster::common_lb_config::{
+    LocalityConfigSpecifier, LocalityWeightedLbConfig,
+};
 use pilotage_protos::envoy::cluster::cluster::{
     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
-    LbPolicy, MaglevLbConfig, RingHashLbConfig,
+    LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig, SlowStartConfig,
 };
 use pilotage_protos::envoy::cluster::{
     CircuitBreakers, Cluster as Message, OutlierDetection, UpstreamConnectionOptions,
 };
+use pilotage_protos::envoy::core::proxy_protocol_config::Version;
+use pilotage_protos::envoy::core::transport_socket::ConfigType;
 use pilotage_protos::envoy::core::{
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
-    TcpKeepalive as Keepalive, UpstreamHttpProtocolOptions,
+    ProxyProtocolConfig, RuntimeDouble, TcpKeepalive as Keepalive, TransportSocket,
+    UpstreamHttpProtocolOptions,
 };
+use pilotage_protos::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+use pilotage_protos::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use pilotage_protos::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use pilotage_protos::envoy::extensions::upstreams::http::v3::http_protocol_options::{
-    ExplicitHttpConfig, UpstreamProtocolOptions, UseDownstreamHttpConfig,
+    ExplicitHttpConfig, OutlierDetection as ErrorMatcher, UpstreamProtocolOptions, UseDownstreamHttpConfig,
 };
+use pilotage_protos::envoy::matcher::match_predicate::{MatchSet, Rule};
+use pilotage_protos::envoy::matcher::{HttpHeadersMatch, MatchPredicate};
+use pilotage_protos::envoy::route::HeaderMatcher;
+use pilotage_protos::envoy::route::header_matcher::HeaderMatchSpecifier;
+use pilotage_protos::envoy::types::matcher::v3::StringMatcher;
+use pilotage_protos::envoy::types::matcher::v3::string_matcher::MatchPattern;
 use pilotage_protos::envoy::{UInt64Value, pack_any};
 
 use super::endpoint::dns;
 use super::{ads, duration, metadata, percent, tls, uint};
 use crate::ir::{
-    Balancer, Cluster, Connections, Discovery, Limits, Outliers, Retries, ServerName, TcpKeepalive, Upstream,
+    Balancer, Cluster, Connections, Discovery, Limits, Outliers, ProxyVersion, Retries, ServerName,
+    TcpKeepalive, Upstream, Warmup,
 };
 
 /// How often names are resolved where their records do not say.
@@ -35,7 +50,7 @@ const DNS_REFRESH: Duration = Duration::from_secs(60);
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 pub(crate) fn cluster(cluster: &Cluster) -> Message {
-    let (lb_policy, lb_config) = balancer(cluster.balancer);
+    let (lb_policy, lb_config) = balancer(cluster.balancer, cluster.warmup.as_ref());
     let mut message = Message {
         name: cluster.name.to_string(),
         connect_timeout: Some(duration(cluster.connect_timeout)),
@@ -47,8 +62,11 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
         // With few healthy endpoints left, those are used, and not the ones that are known to be bad.
         common_lb_config: Some(CommonLbConfig {
             healthy_panic_threshold: Some(percent(
-                cluster.outliers.map_or(0.0, |outliers| f64::from(outliers.min_health_percent)),
+                cluster.outliers.as_ref().map_or(0.0, |outliers| f64::from(outliers.min_health_percent)),
             )),
+            locality_config_specifier: cluster
+                .weighted_localities
+                .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
             ..CommonLbConfig::default()
         }),
         upstream_connection_options: cluster.connections.tcp_keepalive.map(|keepalive| {
@@ -63,6 +81,9 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
             .unwrap_or_default(),
         ..Message::default()
     };
+    if let Some(version) = cluster.proxy_protocol {
+        message.transport_socket = Some(with_proxy_protocol(version, message.transport_socket.take()));
+    }
     match &cluster.discovery {
         Discovery::Assigned => {
             message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32));
@@ -86,10 +107,24 @@ fn resolve_often(message: &mut Message) {
     message.respect_dns_ttl = true;
 }
 
-fn balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
+fn balancer(balancer: Balancer, warmup: Option<&Warmup>) -> (LbPolicy, Option<LbConfig>) {
+    let slow_start_config = warmup.map(slow_start);
     match balancer {
-        Balancer::LeastRequest => (LbPolicy::LeastRequest, None),
-        Balancer::RoundRobin => (LbPolicy::RoundRobin, None),
+        Balancer::LeastRequest => (
+            LbPolicy::LeastRequest,
+            slow_start_config.map(|config| {
+                LbConfig::LeastRequestLbConfig(LeastRequestLbConfig {
+                    slow_start_config: Some(config),
+                    ..LeastRequestLbConfig::default()
+                })
+            }),
+        ),
+        Balancer::RoundRobin => (
+            LbPolicy::RoundRobin,
+            slow_start_config.map(|config| {
+                LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config: Some(config) })
+            }),
+        ),
         Balancer::Random => (LbPolicy::Random, None),
         Balancer::RingHash { minimum_size } => (
             LbPolicy::RingHash,
@@ -104,6 +139,39 @@ fn balancer(balancer: Balancer) -> (LbPolicy, Option<LbConfig>) {
                 table_size: Some(UInt64Value { value: table_size }),
             })),
         ),
+    }
+}
+
+fn slow_start(warmup: &Warmup) -> SlowStartConfig {
+    SlowStartConfig {
+        slow_start_window: Some(duration(warmup.duration)),
+        aggression: Some(RuntimeDouble {
+            default_value: f64::from(warmup.aggression_thousandths) / 1000.0,
+            // Envoy wants a key, though nobody sets it.
+            runtime_key: "pilotage.slow_start.aggression".to_owned(),
+        }),
+        min_weight_percent: Some(percent(f64::from(warmup.minimum_millipercent) / 1000.0)),
+    }
+}
+
+/// Connections that begin with who they are from, whatever goes through them.
+fn with_proxy_protocol(version: ProxyVersion, inner: Option<TransportSocket>) -> TransportSocket {
+    let plaintext = || TransportSocket {
+        name: "envoy.transport_sockets.raw_buffer".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack_any(RawBuffer::default()))),
+    };
+    let version = match version {
+        ProxyVersion::V1 => Version::V1,
+        ProxyVersion::V2 => Version::V2,
+    };
+    let config = ProxyProtocolUpstreamTransport {
+        config: Some(ProxyProtocolConfig { version: version as i32, ..ProxyProtocolConfig::default() }),
+        transport_socket: Some(inner.unwrap_or_else(plaintext)),
+        ..ProxyProtocolUpstreamTransport::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.upstream_proxy_protocol".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack_any(config))),
     }
 }
 
@@ -166,8 +234,32 @@ fn http_options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
         },
         common_http_protocol_options: (common != Common::default()).then_some(common),
         upstream_protocol_options: Some(protocol),
+        outlier_detection: cluster.outliers.as_ref().and_then(error_matcher),
         ..HttpProtocolOptions::default()
     })
+}
+
+/// The answers that count as errors, where the operator says which.
+fn error_matcher(outliers: &Outliers) -> Option<ErrorMatcher> {
+    let matches = |status: &u32| MatchPredicate {
+        rule: Some(Rule::HttpResponseHeadersMatch(HttpHeadersMatch {
+            headers: vec![HeaderMatcher {
+                name: ":status".to_owned(),
+                header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(StringMatcher {
+                    match_pattern: Some(MatchPattern::Exact(status.to_string())),
+                    ..StringMatcher::default()
+                })),
+                ..HeaderMatcher::default()
+            }],
+        })),
+    };
+    let mut rules: Vec<_> = outliers.statuses.iter().map(matches).collect();
+    let error_matcher = match rules.len() {
+        0 => return None,
+        1 => rules.pop(),
+        _ => Some(MatchPredicate { rule: Some(Rule::OrMatch(MatchSet { rules })) }),
+    };
+    Some(ErrorMatcher { error_matcher })
 }
 
 fn http2_options(connections: &Connections) -> Http2ProtocolOptions {

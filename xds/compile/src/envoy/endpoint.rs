@@ -39,7 +39,8 @@ fn locality(group: &LocalityEndpoints) -> LocalityLbEndpoints {
             zone: zone.to_string(),
             sub_zone: subzone.to_string(),
         }),
-        load_balancing_weight: Some(uint(total.max(1))),
+        load_balancing_weight: Some(uint(group.weight.unwrap_or(total).max(1))),
+        priority: group.priority,
         lb_endpoints: group
             .endpoints
             .iter()

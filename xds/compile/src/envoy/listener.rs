@@ -5,23 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotage_protos::envoy::core::{CidrRange, Http2ProtocolOptions, TrafficDirection};
-use pilotage_protos::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
-use pilotage_protos::envoy::extensions::filters::http::router::v3::Router;
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, Rds, http_filter,
+    HttpConnectionManager, Rds,
 };
 use pilotage_protos::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use pilotage_protos::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
 use pilotage_protos::envoy::listener::{
-    ApiListener, Filter, FilterChain, FilterChainMatch, Listener as Message, ListenerFilter, filter,
-    listener_filter,
+    ApiListener, Filter, FilterChain, FilterChainMatch, Listener as Message, ListenerFilter,
+    filter::ConfigType, listener_filter,
 };
 use pilotage_protos::envoy::{pack_any, protobuf};
 
-use super::{ads, boolean, duration, metadata, socket, tls, uint};
+use super::{ads, boolean, duration, filter, metadata, socket, tls, uint};
 use crate::ir::{Chain, Edge, Entry, Listener, Service, Transport};
 
 /// How long a TLS handshake with a client may take.
@@ -59,7 +57,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         Entry::Client { routes } => Message {
             api_listener: Some(ApiListener {
                 api_listener: Some(pack_any(HttpConnectionManager {
-                    http_filters: vec![router()],
+                    http_filters: filter::of_client(),
                     route_specifier: Some(rds(routes)),
                     ..HttpConnectionManager::default()
                 })),
@@ -93,7 +91,7 @@ fn http_chain(name: &str, routes: &str, edge: Edge, grpc_web: bool) -> FilterCha
     chain(
         "envoy.filters.network.http_connection_manager",
         pack_any(HttpConnectionManager {
-            http_filters: grpc_web.then(grpc_web_filter).into_iter().chain([router()]).collect(),
+            http_filters: filter::of_proxy(grpc_web),
             ..connection_manager(name, routes, edge)
         }),
     )
@@ -168,28 +166,9 @@ fn rds(routes: &str) -> RouteSpecifier {
     RouteSpecifier::Rds(Rds { config_source: Some(ads()), route_config_name: routes.to_owned() })
 }
 
-fn grpc_web_filter() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.grpc_web".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(GrpcWeb::default()))),
-        ..HttpFilter::default()
-    }
-}
-
-fn router() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(Router::default()))),
-        ..HttpFilter::default()
-    }
-}
-
 fn chain(name: &str, config: protobuf::Any) -> FilterChain {
     FilterChain {
-        filters: vec![Filter {
-            name: name.to_owned(),
-            config_type: Some(filter::ConfigType::TypedConfig(config)),
-        }],
+        filters: vec![Filter { name: name.to_owned(), config_type: Some(ConfigType::TypedConfig(config)) }],
         ..FilterChain::default()
     }
 }

@@ -15,10 +15,10 @@ use pilotage_protos::envoy::route::retry_policy::{
     RetryBackOff, RetryHostPredicate, RetryPriority, retry_host_predicate, retry_priority,
 };
 use pilotage_protos::envoy::route::route_action::hash_policy::{
-    ConnectionProperties, Cookie, Header, PolicySpecifier, QueryParameter,
+    ConnectionProperties, Cookie, CookieAttribute, Header, PolicySpecifier, QueryParameter,
 };
 use pilotage_protos::envoy::route::route_action::{
-    ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration,
+    ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
 };
 use pilotage_protos::envoy::route::virtual_host::TlsRequirementType;
 use pilotage_protos::envoy::route::weighted_cluster::{ClusterWeight, cluster_weight};
@@ -27,17 +27,19 @@ use pilotage_protos::envoy::route::{
     RouteAction, RouteConfiguration, RouteMatch, VirtualHost as Message, WeightedCluster, header_matcher,
     query_parameter_matcher, route, route_match,
 };
+use pilotage_protos::envoy::types::matcher::v3::regex_matcher::{EngineType, GoogleRe2};
 use pilotage_protos::envoy::types::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher,
 };
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::{MAX_BODY, boolean, duration, metadata, uint};
+use super::{MAX_BODY, boolean, duration, filter, fraction, metadata, uint};
 use crate::ir::{
-    Action, Backend, Condition, Forward, HashBy, HeaderEdit, PathMatch, PathRewrite, Redirect, RedirectPath,
-    RedirectStatus, RetryPolicy, RouteTable, Rule, TextMatch, VirtualHost,
+    Action, Backend, Condition, Forward, HashBy, HeaderEdit, Mirror, PathMatch, PathRewrite, Redirect,
+    RedirectPath, RedirectStatus, RetryPolicy, RouteTable, Rule, TextMatch, VirtualHost,
 };
+use crate::pattern;
 
 /// The field number of `RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
@@ -92,14 +94,7 @@ fn rule(rule: &Rule) -> Route {
         action: Some(match &rule.action {
             Action::Forward(forward) => route::Action::Route(route_action(forward)),
             Action::Redirect(redirect) => route::Action::Redirect(redirect_action(redirect)),
-            Action::Respond { status, body } => route::Action::DirectResponse(DirectResponseAction {
-                status: *status,
-                body: (!body.is_empty()).then(|| DataSource {
-                    specifier: Some(data_source::Specifier::InlineString(body.to_string())),
-                    ..DataSource::default()
-                }),
-                ..DirectResponseAction::default()
-            }),
+            Action::Respond { status, body } => route::Action::DirectResponse(respond(*status, body)),
         }),
         metadata: rule.source.as_ref().map(metadata::of_source),
         request_headers_to_add: additions(&rule.headers.request),
@@ -107,7 +102,20 @@ fn rule(rule: &Rule) -> Route {
         response_headers_to_add: additions(&rule.headers.response),
         response_headers_to_remove: names(&rule.headers.response.remove),
         stat_prefix: rule.stat_prefix.to_string(),
+        typed_per_filter_config: filter::overrides(rule),
         ..Route::default()
+    }
+}
+
+fn respond(status: u32, body: &[u8]) -> DirectResponseAction {
+    let body = (!body.is_empty()).then(|| match std::str::from_utf8(body) {
+        Ok(text) => data_source::Specifier::InlineString(text.to_owned()),
+        Err(_) => data_source::Specifier::InlineBytes(body.to_vec()),
+    });
+    DirectResponseAction {
+        status,
+        body: body.map(|specifier| DataSource { specifier: Some(specifier), ..DataSource::default() }),
+        ..DirectResponseAction::default()
     }
 }
 
@@ -148,7 +156,7 @@ fn condition(condition: &Condition) -> RouteMatch {
     }
 }
 
-fn text(value: &TextMatch) -> Option<StringMatcher> {
+pub(super) fn text(value: &TextMatch) -> Option<StringMatcher> {
     let pattern = match value {
         TextMatch::Present => return None,
         TextMatch::Exact(text) => string_matcher::MatchPattern::Exact(text.to_string()),
@@ -158,8 +166,12 @@ fn text(value: &TextMatch) -> Option<StringMatcher> {
     Some(StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() })
 }
 
+#[expect(deprecated, reason = "the runtime key in its place is the bootstrap's, which is not ours to write")]
 fn regex(expression: &str) -> RegexMatcher {
-    RegexMatcher { regex: expression.to_owned(), ..RegexMatcher::default() }
+    let limit = pattern::needs_limit(expression).then(|| {
+        EngineType::GoogleRe2(GoogleRe2 { max_program_size: Some(uint(pattern::MAX_PROGRAM_SIZE)) })
+    });
+    RegexMatcher { regex: expression.to_owned(), engine_type: limit }
 }
 
 fn route_action(forward: &Forward) -> RouteAction {
@@ -173,6 +185,7 @@ fn route_action(forward: &Forward) -> RouteAction {
         }),
         retry_policy: forward.retries.as_ref().map(retry_policy),
         hash_policy: forward.hash_by.iter().map(hash_policy).collect(),
+        request_mirror_policies: forward.mirrors.iter().map(mirror).collect(),
         ..RouteAction::default()
     };
     match &forward.path_rewrite {
@@ -199,6 +212,17 @@ fn route_action(forward: &Forward) -> RouteAction {
     action.host_rewrite_specifier =
         authority.map(|authority| HostRewriteSpecifier::HostRewriteLiteral(authority.to_string()));
     action
+}
+
+fn mirror(mirror: &Mirror) -> RequestMirrorPolicy {
+    RequestMirrorPolicy {
+        cluster: mirror.cluster.to_string(),
+        runtime_fraction: Some(fraction(mirror.share)),
+        // A trace of its own for every copy would double the traces, and `-shadow` is no name that a host knows.
+        trace_sampled: Some(boolean(false)),
+        disable_shadow_host_suffix_append: true,
+        ..RequestMirrorPolicy::default()
+    }
 }
 
 fn weighted(backend: &Backend) -> ClusterWeight {
@@ -252,11 +276,14 @@ fn hash_policy(key: &HashBy) -> HashPolicy {
         HashBy::Header(name) => {
             PolicySpecifier::Header(Header { header_name: name.to_string(), ..Header::default() })
         }
-        HashBy::Cookie { name, path, ttl } => PolicySpecifier::Cookie(Cookie {
+        HashBy::Cookie { name, path, ttl, attributes } => PolicySpecifier::Cookie(Cookie {
             name: name.to_string(),
             path: path.to_string(),
             ttl: Some(duration(*ttl)),
-            ..Cookie::default()
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| CookieAttribute { name: name.to_string(), value: value.to_string() })
+                .collect(),
         }),
         HashBy::SourceAddress => {
             PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
 use pilotage_watcher::{Code, Kind, ObjectKey};
 
-use super::{Host, Members, Port, authority, is_domain, is_resolvable, port_problem};
+use super::{Host, Members, Port, Preference, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
 use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
@@ -75,6 +75,7 @@ pub(super) fn hosts(
             ports: ports.clone(),
             members,
             addresses: addresses.clone(),
+            preference: Preference::default(),
             created: meta.created.unwrap_or(0),
         });
     }

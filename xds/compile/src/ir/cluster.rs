@@ -14,6 +14,10 @@ pub(crate) struct Cluster {
     pub(crate) discovery: Discovery,
     pub(crate) upstream: Upstream,
     pub(crate) balancer: Balancer,
+    pub(crate) warmup: Option<Warmup>,
+    /// Whether localities get their calls by weights of their own, not by their endpoints.
+    pub(crate) weighted_localities: bool,
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
     pub(crate) connect_timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
@@ -62,6 +66,23 @@ pub(crate) enum Balancer {
     Random,
     RingHash { minimum_size: u64 },
     Maglev { table_size: u64 },
+}
+
+/// How an endpoint that is new comes to its full share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Warmup {
+    pub(crate) duration: Duration,
+    /// The share that it begins with.
+    pub(crate) minimum_millipercent: u32,
+    /// The exponent of the curve; 1,000 is a straight line.
+    pub(crate) aggression_thousandths: u32,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ProxyVersion {
+    V1,
+    V2,
 }
 
 /// Breakers; `None` never binds.
@@ -113,8 +134,10 @@ pub(crate) struct TcpKeepalive {
 }
 
 /// When endpoints that fail are left out; `None` is the proxy's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Outliers {
+    /// Statuses that count as errors, in place of the usual ones.
+    pub(crate) statuses: Vec<u32>,
     pub(crate) consecutive_5xx: Option<u32>,
     pub(crate) consecutive_gateway_errors: Option<u32>,
     pub(crate) consecutive_local_failures: Option<u32>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) struct Assignment {
     /// The cluster's name.
     pub(crate) cluster: Arc<str>,
-    /// Sorted by locality, each with at least one endpoint.
+    /// Sorted by priority and locality, each with at least one endpoint.
     pub(crate) localities: Vec<LocalityEndpoints>,
 }
 
@@ -16,6 +16,10 @@ pub(crate) struct Assignment {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct LocalityEndpoints {
     pub(crate) locality: Locality,
+    /// 0 is called first, and the next when too few of it are healthy; without gaps.
+    pub(crate) priority: u32,
+    /// A share that does not follow from the endpoints.
+    pub(crate) weight: Option<u32>,
     /// Sorted by address, without duplicates.
     pub(crate) endpoints: Vec<Endpoint>,
 }

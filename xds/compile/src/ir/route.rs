@@ -35,8 +35,38 @@ pub(crate) struct Rule {
     pub(crate) headers: HeaderEdits,
     /// Prefix for statistics of this rule alone.
     pub(crate) stat_prefix: Arc<str>,
+    /// What is made to go wrong on purpose.
+    pub(crate) fault: Option<Fault>,
+    /// What scripts of other origins may do.
+    pub(crate) cors: Option<Cors>,
     /// The object that the rule comes from, where it is not the host itself.
     pub(crate) source: Option<ObjectKey>,
+}
+
+impl Rule {
+    /// A rule for every request that no operator wrote.
+    pub(crate) fn always(name: &str, action: Action) -> Self {
+        Self {
+            name: name.into(),
+            condition: Condition::default(),
+            action,
+            headers: HeaderEdits::default(),
+            stat_prefix: "".into(),
+            fault: None,
+            cors: None,
+            source: None,
+        }
+    }
+
+    /// The clusters that requests or their copies are sent to.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (backends, mirrors) = match &self.action {
+            Action::Forward(forward) => (&forward.backends[..], &forward.mirrors[..]),
+            Action::Redirect(_) | Action::Respond { .. } => (&[][..], &[][..]),
+        };
+        let backends = backends.iter().map(|backend| &backend.cluster);
+        backends.chain(mirrors.iter().map(|mirror| &mirror.cluster))
+    }
 }
 
 /// What must hold of a request; everything, all at once.
@@ -96,7 +126,7 @@ pub(crate) struct HeaderMatch {
 pub(crate) enum Action {
     Forward(Box<Forward>),
     Redirect(Redirect),
-    Respond { status: u32, body: Arc<str> },
+    Respond { status: u32, body: Arc<[u8]> },
 }
 
 /// Sending a request on.
@@ -111,6 +141,53 @@ pub(crate) struct Forward {
     pub(crate) authority_rewrite: Option<Arc<str>>,
     /// What requests are hashed by, for balancers that hash.
     pub(crate) hash_by: Vec<HashBy>,
+    /// Where copies go; nobody waits for their answers.
+    pub(crate) mirrors: Vec<Mirror>,
+}
+
+/// Copies of a share of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mirror {
+    pub(crate) cluster: Arc<str>,
+    pub(crate) share: Share,
+}
+
+/// A share of requests, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Share(pub(crate) u32);
+
+impl Share {
+    pub(crate) const ALL: Self = Self(1_000_000);
+}
+
+/// Errors and delays that are made on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fault {
+    /// How long a share of the requests waits.
+    pub(crate) delay: Option<(Duration, Share)>,
+    /// How a share of the requests is answered.
+    pub(crate) abort: Option<(AbortStatus, Share)>,
+}
+
+/// The answer to a request that is aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AbortStatus {
+    Http(u32),
+    Grpc(u32),
+}
+
+/// What scripts of other origins may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Cors {
+    pub(crate) origins: Vec<TextMatch>,
+    /// Lists as they stand in the headers; empty ones are not sent.
+    pub(crate) methods: Arc<str>,
+    pub(crate) headers: Arc<str>,
+    pub(crate) exposed: Arc<str>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) credentials: Option<bool>,
+    /// Whether preflights of origins that are not allowed go to the application.
+    pub(crate) forward_unmatched: bool,
 }
 
 /// A cluster and its share.
@@ -151,7 +228,7 @@ pub(crate) struct RetryPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum HashBy {
     Header(Arc<str>),
-    Cookie { name: Arc<str>, path: Arc<str>, ttl: Duration },
+    Cookie { name: Arc<str>, path: Arc<str>, ttl: Duration, attributes: Vec<(Arc<str>, Arc<str>)> },
     SourceAddress,
     Query(Arc<str>),
 }

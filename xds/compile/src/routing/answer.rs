@@ -120,7 +120,7 @@ pub(super) fn unserved_action(kind: ProxyKind) -> Action {
         })),
         ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Action::Respond {
             status: 503,
-            body: "the rule for this request cannot be served as written".into(),
+            body: "the rule for this request cannot be served as written".as_bytes().into(),
         },
     }
 }

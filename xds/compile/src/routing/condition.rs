@@ -7,23 +7,23 @@ use pilotage_watcher::Code;
 use pilotage_watcher::resources::{HttpMatch, StringMatch};
 
 use super::rule::Via;
-use super::{Claim, MESH, Scope, gateway_name};
+use super::{MESH, Scope, gateway_name};
 use crate::ProxyKind;
 use crate::ir::{Condition, HeaderMatch, PathMatch, TextMatch};
 use crate::pattern;
 use crate::report::{Place, Report};
 
 /// Whether a match can hold at all for this proxy on this port: what does not depend on the request.
-pub(super) fn applies(condition: &HttpMatch, claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_>) -> bool {
+pub(super) fn applies(condition: &HttpMatch, namespace: &str, via: &Via<'_>, scope: &Scope<'_>) -> bool {
     if condition.port.is_some_and(|port| port != u32::from(via.port)) {
         return false;
     }
     if condition.gateways.is_empty() {
-        let namespace = condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let source = condition.source_namespace.as_deref().filter(|source| !source.is_empty());
         return scope.group.has_labels(&condition.source_labels)
-            && namespace.is_none_or(|namespace| namespace == &*scope.group.namespace);
+            && source.is_none_or(|source| source == &*scope.group.namespace);
     }
-    let named = condition.gateways.iter().map(|name| gateway_name(name, &claim.service.meta.namespace));
+    let named = condition.gateways.iter().map(|name| gateway_name(name, namespace));
     match via.gateway {
         Some(gateway) => named.into_iter().any(|name| name == gateway),
         None => named.into_iter().any(|name| name == MESH),
@@ -131,7 +131,7 @@ fn headers(
 }
 
 /// A string match; none where its expression cannot be sent.
-fn text(written: &StringMatch, place: &Place, report: &mut Report) -> Option<TextMatch> {
+pub(super) fn text(written: &StringMatch, place: &Place, report: &mut Report) -> Option<TextMatch> {
     let set = [&written.exact, &written.prefix, &written.regex].into_iter().flatten().count();
     if set > 1 {
         let message = "exact, prefix and regex exclude each other; the first of them is used";

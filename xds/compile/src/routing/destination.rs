@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 use pilotage_watcher::resources::Destination;
 
+use super::Scope;
 use super::rule::Via;
-use super::{Claim, Scope};
 use crate::hosts::{cluster_name, expand, nearest};
 use crate::ir::HashBy;
 use crate::report::{Place, Report};
@@ -24,13 +24,13 @@ pub(super) struct Target {
 /// One that is not spoken to in HTTP is a problem, though it is served.
 pub(super) fn target(
     written: &Destination,
-    claim: &Claim<'_>,
+    namespace: &str,
     place: &Place,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Target {
-    let target = any_target(written, claim, place, via, scope, report);
+    let target = any_target(written, namespace, place, via, scope, report);
     if let Some((host, port)) = &target.opaque {
         let message = format!("port {port} of {host} is opaque TCP; requests reach it in HTTP/1.1");
         report.add(
@@ -48,13 +48,13 @@ pub(super) fn target(
 /// goes on.
 pub(super) fn any_target(
     written: &Destination,
-    claim: &Claim<'_>,
+    namespace: &str,
     place: &Place,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Target {
-    let name = expand(&written.host, &claim.service.meta.namespace, &scope.settings.cluster_domain);
+    let name = expand(&written.host, namespace, &scope.settings.cluster_domain);
     let subset = written.subset.as_deref().unwrap_or_default();
     let number = written.port.map(|port| port.number).filter(|number| *number != 0);
     let nothing = |port: u32| Target {

@@ -3,21 +3,22 @@
 //! Every alternative match becomes a rule of its own. A rule that cannot be served as written answers 503 in its
 //! place: requests must not fall through to a rule that was not meant for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{HttpMatch, HttpRoute};
+use pilotage_watcher::resources::{HttpBody, HttpMatch, HttpRoute};
 
 use super::answer::{redirect, rewrite, unserved_action};
 use super::condition::{applies, condition};
 use super::destination::target;
 use super::headers::edits;
 use super::retries;
-use super::{Claim, Scope};
+use super::{Claim, Scope, Written, cors, fault, mirror};
 use crate::ProxyKind;
-use crate::ir::{
-    Action, Backend, Condition, Forward, HeaderEdits, PathMatch, PathRewrite, RedirectPath, Rule,
-};
+use crate::ir::{Action, Backend, Condition, Forward, PathMatch, PathRewrite, RedirectPath, Rule};
 use crate::report::{Place, Report};
 
 /// The way by which requests come: a port of the mesh, or of a gateway.
@@ -31,45 +32,56 @@ pub(crate) struct Via<'a> {
 
 /// The rules of a VirtualService for requests that come this way.
 pub(crate) fn rules(claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    let mut catch_all: Option<String> = None;
-    for (index, route) in claim.service.spec.http.iter().enumerate() {
-        let place = Place::new(claim.source.clone(), "spec.http").index(index);
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut catch_all: Option<Place> = None;
+    // Conditions that hold whoever the client is, and where they stand.
+    let mut seen: HashMap<Condition, Place> = HashMap::new();
+    for written in &claim.rules {
+        let place = &written.place;
         if let Some(earlier) = &catch_all {
-            report.add(
-                place
-                    .problem(
-                        Code::UnreachableRule,
-                        format!("{earlier} matches every request before this rule does"),
-                    )
-                    .hint("put the rule that matches everything last"),
-            );
+            let message = format!("{} matches every request before this rule does", named(earlier, place));
+            let problem = place.problem(Code::UnreachableRule, message);
+            report.add(problem.hint("put the rule that matches everything last"));
             continue;
         }
-        let conditions = conditions(route, claim, &place, via, scope, report);
+        let conditions = conditions(written, via, scope, report);
         if conditions.is_empty() {
             continue;
         }
-        let (action, headers) = action(route, claim, &place, via, scope, report);
-        for (written, condition) in conditions {
-            let names = [route.name.as_deref(), written.and_then(|written| written.name.as_deref())];
+        let rule = rule(written, via, scope, report);
+        for (index, condition) in conditions {
+            let alternative = index.and_then(|index| written.route.r#match.get(index));
+            let own = match index {
+                Some(index) => place.field("match").index(index),
+                None => place.clone(),
+            };
+            if let Some(earlier) = seen.get(&condition) {
+                let message = format!("{} has the same match and comes first", named(earlier, place));
+                let problem = own.problem(Code::UnreachableRule, message);
+                report.add(problem.hint("remove one of the two, or make this one narrower and put it first"));
+                continue;
+            }
+            let names = [written.route.name.as_deref(), alternative.and_then(|own| own.name.as_deref())];
             let name =
                 names.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
             let always = condition.is_always();
+            let of_all = !alternative.is_some_and(depends_on_client);
+            if of_all {
+                seen.insert(condition.clone(), own);
+            }
             rules.push(Rule {
                 name: if name.is_empty() { "default".into() } else { name.into() },
-                action: fit(&action, &condition, &place, report),
+                action: fit(&rule.action, &condition, place, report),
                 condition,
-                headers: headers.clone(),
-                stat_prefix: written
-                    .and_then(|written| written.stat_prefix.as_deref())
+                stat_prefix: alternative
+                    .and_then(|own| own.stat_prefix.as_deref())
                     .unwrap_or_default()
                     .into(),
-                source: Some(claim.source.clone()),
+                ..rule.clone()
             });
             if always {
-                if !written.is_some_and(depends_on_client) {
-                    catch_all = Some(place.path.clone());
+                if of_all {
+                    catch_all = Some(place.clone());
                     break;
                 }
                 // For this client nothing else can match, though for others it may.
@@ -80,6 +92,14 @@ pub(crate) fn rules(claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_>, report:
     rules
 }
 
+/// How a place is called beside another: by its field alone where both are in one object.
+fn named(place: &Place, beside: &Place) -> String {
+    match place.object == beside.object {
+        true => place.path.clone(),
+        false => format!("{} of {}", place.path, place.object),
+    }
+}
+
 /// Whether a match looks at more than the request itself.
 fn depends_on_client(written: &HttpMatch) -> bool {
     written.port.is_some()
@@ -88,41 +108,60 @@ fn depends_on_client(written: &HttpMatch) -> bool {
         || !written.gateways.is_empty()
 }
 
-/// The conditions of a rule that can hold for this proxy; one that always does where the rule has no match.
-fn conditions<'w>(
-    route: &'w HttpRoute,
-    claim: &Claim<'_>,
-    place: &Place,
+/// The conditions of a rule that can hold for this proxy, each with the index of its match; one that always does
+/// where the rule has no match.
+fn conditions(
+    written: &Written<'_>,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
-) -> Vec<(Option<&'w HttpMatch>, Condition)> {
-    if route.r#match.is_empty() {
+) -> Vec<(Option<usize>, Condition)> {
+    if written.route.r#match.is_empty() {
         return vec![(None, Condition::default())];
     }
     let mut conditions = Vec::new();
-    for (index, written) in route.r#match.iter().enumerate() {
-        let place = place.field("match").index(index);
-        if applies(written, claim, via, scope)
-            && let Some(condition) = condition(written, &place, scope, report)
+    for (index, alternative) in written.route.r#match.iter().enumerate() {
+        let place = written.place.field("match").index(index);
+        if applies(alternative, written.namespace, via, scope)
+            && let Some(condition) = condition(alternative, &place, scope, report)
         {
-            conditions.push((Some(written), condition));
+            conditions.push((Some(index), condition));
         }
     }
     conditions
 }
 
-fn action(
-    route: &HttpRoute,
-    claim: &Claim<'_>,
-    place: &Place,
-    via: &Via<'_>,
-    scope: &Scope<'_>,
-    report: &mut Report,
-) -> (Action, HeaderEdits) {
+/// What a rule does, whatever it matches.
+fn rule(written: &Written<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Rule {
+    let Written { route, place, .. } = written;
     let kind = scope.group.kind;
-    unserved(route, place, report);
     let (headers, authority) = edits(route.headers.as_ref(), &place.field("headers"), report);
+    let action = match answer(written, via, scope, report) {
+        Some(action) => action,
+        None => forward(written, authority, via, scope, report),
+    };
+    let fault = route.fault.as_ref().and_then(|fault| fault::fault(fault, &place.field("fault"), report));
+    let cors = route.cors_policy.as_ref().map(|cors| cors::cors(cors, &place.field("corsPolicy"), report));
+    if cors.is_some() && kind == ProxyKind::Grpc {
+        let message = "gRPC clients are no browsers: they are not told of it";
+        report.add(place.field("corsPolicy").problem(Code::NotForGrpcClients, message));
+    }
+    Rule {
+        headers,
+        fault,
+        cors: cors.filter(|_| kind != ProxyKind::Grpc),
+        source: Some(place.object.clone()),
+        ..Rule::always("default", action)
+    }
+}
+
+/// The action of a rule that does not forward; none for one that does.
+fn answer(written: &Written<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Option<Action> {
+    let Written { route, place, .. } = written;
+    let kind = scope.group.kind;
+    if written.broken {
+        return Some(unserved_action(kind));
+    }
     let kinds = [
         (!route.route.is_empty(), "route"),
         (route.redirect.is_some(), "redirect"),
@@ -139,38 +178,30 @@ fn action(
                 )
                 .hint("keep one of them"),
         );
-        return (unserved_action(kind), headers);
+        return Some(unserved_action(kind));
     }
-    if kind == ProxyKind::Grpc && (route.redirect.is_some() || route.direct_response.is_some()) {
+    let answers = route.redirect.is_some() || route.direct_response.is_some();
+    if kind == ProxyKind::Grpc && answers {
         let field = if route.redirect.is_some() { "redirect" } else { "directResponse" };
         let message = format!("gRPC clients refuse routes with {field}: their calls fail with UNAVAILABLE");
         report.add(place.field(field).problem(Code::NotForGrpcClients, message));
-        return (unserved_action(kind), headers);
+        return Some(unserved_action(kind));
+    }
+    if answers {
+        without_effect(route, place, report);
     }
     if let Some(written) = &route.redirect {
-        return (redirect(written, &place.field("redirect"), via, kind, report), headers);
+        return Some(redirect(written, &place.field("redirect"), via, kind, report));
     }
     if let Some(written) = &route.direct_response {
         let place = place.field("directResponse");
         if !(200..600).contains(&written.status) {
             let message = format!("{} is not a status that can be answered; it is 503", written.status);
             report.add(place.field("status").problem(Code::InvalidValue, message).hint("use 200 to 599"));
-            return (unserved_action(kind), headers);
+            return Some(unserved_action(kind));
         }
-        let body = written.body.as_ref();
-        if body.is_some_and(|body| body.bytes.is_some()) {
-            report.add(place.field("body.bytes").not_supported("the answer has no body"));
-        }
-        let mut body = body.and_then(|body| body.string.clone()).unwrap_or_default();
-        if body.len() > crate::envoy::MAX_BODY {
-            report
-                .add(place.field("body").problem(Code::TooLarge, "a body has at most 1 MiB; it is left out"));
-            body.clear();
-        }
-        return (Action::Respond { status: written.status, body: body.into() }, headers);
-    }
-    if route.delegate.is_some() {
-        return (unserved_action(kind), headers);
+        let body = written.body.as_ref().map(|body| body_of(body, &place.field("body"), report));
+        return Some(Action::Respond { status: written.status, body: body.unwrap_or_default().into() });
     }
     if route.route.is_empty() {
         report.add(
@@ -178,36 +209,61 @@ fn action(
                 .problem(Code::MissingField, "the rule says nothing of what to do; requests get 503")
                 .hint("add route, redirect or directResponse"),
         );
-        return (unserved_action(kind), headers);
+        return Some(unserved_action(kind));
     }
-    (forward(route, authority, claim, place, via, scope, report), headers)
+    None
 }
 
-/// The fields that are read but not served.
-fn unserved(route: &HttpRoute, place: &Place, report: &mut Report) {
+/// Fields that only mean something for requests that are forwarded.
+fn without_effect(route: &HttpRoute, place: &Place, report: &mut Report) {
     let fields = [
-        ("delegate", route.delegate.is_some(), "requests get 503"),
-        ("fault", route.fault.is_some(), "no fault is injected"),
-        ("mirror", route.mirror.is_some(), "nothing is mirrored"),
-        ("mirrors", !route.mirrors.is_empty(), "nothing is mirrored"),
-        ("corsPolicy", route.cors_policy.is_some(), "no cross-origin headers are set"),
+        ("rewrite", route.rewrite.is_some()),
+        ("timeout", route.timeout.is_some()),
+        ("retries", route.retries.is_some()),
+        ("mirror", route.mirror.is_some()),
+        ("mirrors", !route.mirrors.is_empty()),
     ];
-    for (field, present, consequence) in fields {
-        if present {
-            report.add(place.field(field).not_supported(consequence));
-        }
+    for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+        let message = format!("the rule answers by itself, so {field} has no effect");
+        report.add(place.field(field).problem(Code::NoEffect, message).hint("remove it"));
     }
+}
+
+fn body_of(written: &HttpBody, place: &Place, report: &mut Report) -> Vec<u8> {
+    let body = match (&written.string, &written.bytes) {
+        (Some(text), other) => {
+            if other.is_some() {
+                let message = "string and bytes exclude each other; string is used";
+                report.add(place.problem(Code::ConflictingFields, message).hint("keep one of them"));
+            }
+            text.clone().into_bytes()
+        }
+        (None, Some(encoded)) => match STANDARD.decode(encoded) {
+            Ok(body) => body,
+            Err(error) => {
+                let message = format!("not base64 ({error}); the answer has no body");
+                let problem = place.field("bytes").problem(Code::InvalidValue, message);
+                report.add(problem.hint("encode the body with base64, or use string"));
+                Vec::new()
+            }
+        },
+        (None, None) => Vec::new(),
+    };
+    if body.len() > crate::envoy::MAX_BODY {
+        report.add(place.problem(Code::TooLarge, "a body has at most 1 MiB; it is left out"));
+        return Vec::new();
+    }
+    body
 }
 
 fn forward(
-    route: &HttpRoute,
+    written: &Written<'_>,
     authority: Option<Arc<str>>,
-    claim: &Claim<'_>,
-    place: &Place,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Action {
+    let Written { route, place, namespace, .. } = written;
     let kind = scope.group.kind;
     let mut forward = Forward { authority_rewrite: authority, ..Forward::default() };
     let single = route.route.len() == 1;
@@ -215,7 +271,8 @@ fn forward(
     for (index, destination) in route.route.iter().enumerate() {
         let place = place.field("route").index(index);
         let weight = weight(destination.weight, single, &place.field("weight"), report);
-        let target = target(&destination.destination, claim, &place.field("destination"), via, scope, report);
+        let target =
+            target(&destination.destination, namespace, &place.field("destination"), via, scope, report);
         let (headers, authority_rewrite) =
             edits(destination.headers.as_ref(), &place.field("headers"), report);
         if weight == 0 {
@@ -248,6 +305,7 @@ fn forward(
         // A hash leads to the same endpoint each time: avoiding it would only cost attempts.
         retries.avoid_tried = false;
     }
+    forward.mirrors = mirror::mirrors(written, via, scope, report);
     if let Some(written) = &route.rewrite {
         let place = place.field("rewrite");
         if kind == ProxyKind::Grpc {

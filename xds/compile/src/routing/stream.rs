@@ -159,7 +159,8 @@ fn clusters(
         let place = place.field("route").index(index);
         let weight = weight(destination.weight, written.len() == 1, &place.field("weight"), report);
         let at = place.field("destination");
-        let target = any_target(&destination.destination, claim, &at, via, scope, report);
+        let namespace = &claim.service.meta.namespace;
+        let target = any_target(&destination.destination, namespace, &at, via, scope, report);
         if weight > 0 {
             total += u64::from(weight);
             found.push((target.cluster, weight));

@@ -8,7 +8,7 @@ use pilotage_watcher::Code;
 use super::rule::{Via, rules};
 use super::{Claim, Routing, Scope, retries};
 use crate::hosts::{Host, Members, Port, wildcard_covers};
-use crate::ir::{Action, Backend, Condition, Forward, HeaderEdits, Rule, VirtualHost};
+use crate::ir::{Action, Backend, Forward, HeaderEdits, Rule, VirtualHost};
 use crate::report::{Place, Report};
 
 /// The port of a routed host that no Service has.
@@ -74,7 +74,6 @@ pub(crate) fn mesh_hosts(
     for (name, claim) in routing.owned() {
         if scope.hosts.get(name).is_none() {
             let domains = [name.to_owned(), format!("{name}:{PORT_WITHOUT_SERVICE}")];
-            let domains = if name.starts_with('*') { domains[..1].to_vec() } else { domains.to_vec() };
             unknown_host(name, claim, scope, report);
             let via = Via { port: PORT_WITHOUT_SERVICE, gateway: None };
             found.push((
@@ -134,24 +133,18 @@ pub(crate) fn default_rule(host: &Host, port: &Port, scope: &Scope<'_>) -> Rule 
         // A hash leads to the same endpoint each time: avoiding it would only cost attempts.
         retries.avoid_tried = hash_by.is_empty();
     }
-    Rule {
-        name: "default".into(),
-        condition: Condition::default(),
-        action: Action::Forward(Box::new(Forward {
-            backends: vec![Backend {
-                cluster: host.cluster_name(port.number, "").into(),
-                weight: 1,
-                headers: HeaderEdits::default(),
-                authority_rewrite: None,
-            }],
-            retries,
-            hash_by,
-            ..Forward::default()
-        })),
-        headers: HeaderEdits::default(),
-        stat_prefix: "".into(),
-        source: None,
-    }
+    let action = Action::Forward(Box::new(Forward {
+        backends: vec![Backend {
+            cluster: host.cluster_name(port.number, "").into(),
+            weight: 1,
+            headers: HeaderEdits::default(),
+            authority_rewrite: None,
+        }],
+        retries,
+        hash_by,
+        ..Forward::default()
+    }));
+    Rule::always("default", action)
 }
 
 /// The domains of a host's port: full forms, and short forms that yield to others' full ones.
@@ -185,7 +178,6 @@ pub(crate) fn domains(
     let with_port = |names: Vec<String>| -> Vec<String> {
         let mut domains = Vec::new();
         for name in names {
-            // A wildcard ends at the host: with a port behind it, it would be a name that no one has.
             let numbered = format!("{name}:{port}");
             if authority == Authority::WithOrWithoutPort {
                 domains.push(name);

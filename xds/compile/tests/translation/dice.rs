@@ -185,7 +185,75 @@ impl Dice {
                 ..HttpRetry::default()
             }),
             headers: self.maybe(Self::headers),
+            fault: self.maybe(Self::fault),
+            mirror: self.maybe(Self::destination),
+            mirrors: self.some(2, |dice| MirrorPolicy {
+                destination: dice.destination(),
+                percentage: dice.maybe(Self::percent),
+            }),
+            mirror_percentage: self.maybe(Self::percent),
+            cors_policy: self.maybe(|dice| CorsPolicy {
+                allow_origin: dice.some(1, Self::text),
+                allow_origins: dice.some(2, Self::string_match),
+                allow_methods: dice.some(2, Self::text),
+                max_age: dice.maybe(Self::span),
+                allow_credentials: dice.maybe(|dice| dice.one_in(2)),
+                unmatched_preflights: dice.maybe(|dice| dice.pick(&["FORWARD", "IGNORE", "x"]).to_owned()),
+                ..CorsPolicy::default()
+            }),
+            delegate: self.one_in(6).then(|| Delegate {
+                name: self.pick(NAMES).to_owned(),
+                namespace: self.maybe(|dice| dice.pick(NAMESPACES).to_owned()),
+            }),
             ..HttpRoute::default()
+        }
+    }
+
+    fn percent(&mut self) -> Percent {
+        Percent { value: self.pick(&[0.0, 0.000_01, 12.5, 100.0, -1.0, 1e300, f64::NAN]) }
+    }
+
+    fn fault(&mut self) -> HttpFault {
+        HttpFault {
+            delay: self.maybe(|dice| FaultDelay {
+                fixed_delay: dice.maybe(Self::span),
+                exponential_delay: dice.maybe(Self::span),
+                percentage: dice.maybe(Self::percent),
+                percent: None,
+            }),
+            abort: self.maybe(|dice| FaultAbort {
+                http_status: dice.maybe(|dice| dice.pick(&[0, 200, 503, 600])),
+                grpc_status: dice.maybe(|dice| dice.pick(&["OK", "UNAVAILABLE", "unavailable"]).to_owned()),
+                percentage: dice.maybe(Self::percent),
+                http2_error: None,
+            }),
+        }
+    }
+
+    /// A part of a place: one of two, or not known.
+    pub(crate) fn place(&mut self, of: &str) -> String {
+        match self.below(3) {
+            0 => String::new(),
+            which => format!("{of}{which}"),
+        }
+    }
+
+    fn localities(&mut self) -> LocalityLb {
+        LocalityLb {
+            distribute: self.some(1, |dice| Distribute {
+                from: dice.pick(&["*", "r1/*", "r1/z1/*", ""]).to_owned(),
+                to: dice
+                    .some(2, |dice| {
+                        (dice.pick(&["r1/*", "r1/z1", "*", "r2"]).to_owned(), dice.pick(&[0, 40, u32::MAX]))
+                    })
+                    .into_iter()
+                    .collect(),
+            }),
+            failover: self.some(1, |dice| Failover { from: dice.place("r"), to: dice.place("r") }),
+            failover_priority: self.some(2, |dice| {
+                dice.pick(&["topology.kubernetes.io/zone", "version", "version=v2", "="]).to_owned()
+            }),
+            enabled: self.maybe(|dice| dice.one_in(2)),
         }
     }
 
@@ -201,7 +269,16 @@ impl Dice {
                     minimum_ring_size: dice.maybe(Self::next),
                     ..ConsistentHash::default()
                 }),
+                locality_lb_setting: dice.maybe(Self::localities),
+                warmup: dice.maybe(|dice| Warmup {
+                    duration: dice.maybe(Self::span),
+                    minimum_percent: dice.maybe(|dice| dice.pick(&[f64::NAN, 20.0, 200.0])),
+                    aggression: dice.maybe(|dice| dice.pick(&[0.0, 1.5, 1e300])),
+                }),
                 ..LoadBalancer::default()
+            }),
+            proxy_protocol: self.maybe(|dice| ProxyProtocol {
+                version: dice.maybe(|dice| dice.pick(&["V1", "V2", "x"]).to_owned()),
             }),
             connection_pool: self.maybe(|dice| ConnectionPool {
                 tcp: dice.maybe(|dice| TcpPool {
@@ -223,6 +300,7 @@ impl Dice {
                 consecutive_5xx_errors: dice.maybe(|dice| dice.pick(&[0, 5])),
                 interval: dice.maybe(Self::span),
                 max_ejection_percent: dice.maybe(|dice| dice.pick(&[-1, 50, 1000])),
+                outlier_detection_http_error_codes: dice.some(2, |dice| dice.pick(&[429, 503, 0, 1000])),
                 ..OutlierDetection::default()
             }),
             retry_budget: self.maybe(|dice| RetryBudget {
@@ -274,6 +352,9 @@ impl Dice {
                 app_protocol: dice.maybe(|dice| dice.pick(PROTOCOLS).into()),
                 ..ServicePort::default()
             }),
+            internal_traffic_local: self.one_in(4),
+            traffic_distribution: self
+                .maybe(|dice| dice.pick(&["PreferSameZone", "PreferSameNode", "PreferClose", "x"]).into()),
             ..Service::default()
         }
     }
@@ -291,7 +372,7 @@ impl Dice {
                 ready: dice.one_in(2),
                 serving: dice.one_in(2),
                 terminating: dice.one_in(3),
-                node: None,
+                node: dice.maybe(|dice| dice.place("n").into()),
                 zone: dice.maybe(|dice| dice.pick(&["z1", "z2"]).into()),
                 pod: dice.maybe(|dice| dice.pick(NAMES).into()),
                 labels: dice.maybe(|dice| Arc::new(as_labels(dice.version()))),

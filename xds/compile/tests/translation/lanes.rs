@@ -21,7 +21,7 @@ fn canary() -> World {
 
 fn shop() -> Group {
     let kind = ProxyKind::Sidecar { egress_port: 15001, tcp_egress: false };
-    Group { kind, namespace: "shop".into(), labels: Default::default() }
+    Group { kind, namespace: "shop".into(), labels: Default::default(), location: Default::default() }
 }
 
 fn full(world: &World, previous: Option<&Compiled>) -> Compiled {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_compile::{
-    Compiled, Group, ProxyKind, Settings, UndeclaredPorts, check, compile, compile_endpoints,
+    Compiled, Group, Location, ProxyKind, Settings, UndeclaredPorts, check, compile, compile_endpoints,
 };
 use pilotage_protocol::{Collection, Name, ResourceType};
 use pilotage_protos::json::any_to_json;
@@ -64,7 +64,13 @@ fn someone(dice: &mut Dice) -> (Group, BTreeSet<Name>) {
     };
     let asked = ["a:80", "a.x:443", "b.y.svc.cluster.local:50051", "api.example.com", ":", "", "c:99999"];
     let labels = BTreeMap::from([("version".into(), "v1".into())]);
-    (Group { kind, namespace: "x".into(), labels }, asked.map(Name::from).into())
+    let location = Location {
+        region: dice.place("r").into(),
+        zone: dice.place("z").into(),
+        subzone: "".into(),
+        node: dice.place("n").into(),
+    };
+    (Group { kind, namespace: "x".into(), labels, location }, asked.map(Name::from).into())
 }
 
 fn apply(world: &mut World, change: Change) -> Touched {

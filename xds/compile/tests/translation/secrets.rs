@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use pilotage_compile::{Compiled, Group, ProxyKind, Settings, check, compile, compile_secrets};
+use pilotage_compile::{Compiled, Group, Location, ProxyKind, Settings, check, compile, compile_secrets};
 use pilotage_protocol::{Resource, ResourceType};
 use pilotage_protos::json::any_to_json;
 use pilotage_watcher::resources::{KeyPair, Part, Secret, WithMeta};
@@ -18,7 +18,7 @@ fn golden(name: &str) -> World {
 
 fn gateway(namespace: &str) -> Group {
     let labels = [("app".into(), "edge".into())].into();
-    Group { kind: ProxyKind::Gateway, namespace: namespace.into(), labels }
+    Group { kind: ProxyKind::Gateway, namespace: namespace.into(), labels, location: Location::default() }
 }
 
 fn full(world: &World, group: &Group, previous: Option<&Compiled>) -> Compiled {

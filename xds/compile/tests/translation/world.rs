@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, ProxyKind};
+use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind};
 use pilotage_protocol::Name;
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, World};
@@ -61,11 +62,13 @@ fn of_folder(folder: &Path) -> Vec<Case> {
 
 fn case(folder: &Path, world: &World, line: &str) -> Case {
     let mut words = line.split_whitespace();
-    let name = words.next().unwrap().to_owned();
+    let kind = words.next().unwrap();
+    let mut name = kind.to_owned();
     let mut namespace = "default";
     let mut labels = BTreeMap::new();
     let mut asked = BTreeSet::new();
     let mut tcp_egress = false;
+    let mut location = Location::default();
     for word in words {
         match word.split_once('=') {
             Some(("namespace", value)) => namespace = value,
@@ -74,6 +77,14 @@ fn case(folder: &Path, world: &World, line: &str) -> Case {
                     labels.insert(key.into(), value.into());
                 }
             }
+            Some(("as", value)) => name = value.to_owned(),
+            Some(("locality", value)) => {
+                let mut parts = value.split('/').map(Arc::from);
+                location.region = parts.next().unwrap();
+                location.zone = parts.next().unwrap_or_default();
+                location.subzone = parts.next().unwrap_or_default();
+            }
+            Some(("node", value)) => location.node = value.into(),
             Some(("ask", list)) => asked.extend(list.split(',').map(Name::from)),
             _ => {
                 assert_eq!(word, "tcp", "in {}", folder.display());
@@ -81,12 +92,12 @@ fn case(folder: &Path, world: &World, line: &str) -> Case {
             }
         }
     }
-    let kind = match name.as_str() {
+    let kind = match kind {
         "sidecar" => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress },
         "gateway" => ProxyKind::Gateway,
         "grpc" => ProxyKind::Grpc,
         other => panic!("{other} is no kind of proxy"),
     };
-    let group = Group { kind, namespace: namespace.into(), labels };
+    let group = Group { kind, namespace: namespace.into(), labels, location };
     Case { folder: folder.to_owned(), name, world: world.clone(), group, asked }
 }

@@ -1,25 +1,44 @@
 //! What a client's ACK or NACK does to a subscription (R13–R16, R22).
+//!
+//! A NACK may leave the client with all, some or none of the response's good resources, so that what is not to blame
+//! is sent again without the bad one. Who is to blame is told by the client's words, or else found in
+//! [`super::search`].
 
-use super::sent::Phase;
+use super::search::{self, Search, Step};
+use super::sent::{Phase, Sent};
 use super::subscription::{Exception, Held, Subscription};
-use crate::{Event, Rejection, Resource, ResourceType};
+use crate::{Blame, Dialect, Event, Rejection, Resource, ResourceType};
 
 /// Hears an acceptance of the latest response; the nonce decides, whatever version the client quotes (H14).
-pub(super) fn accept(subscription: &mut Subscription, resource_type: &ResourceType) -> Option<Event> {
-    let sent = subscription.sent.as_mut()?;
-    match sent.phase {
-        Phase::Acked => return None,
-        Phase::Awaiting(_) | Phase::Unanswered => sent.accept(),
-        Phase::Nacked => restore(subscription),
+pub(super) fn accept(
+    subscription: &mut Subscription,
+    resource_type: &ResourceType,
+) -> impl Iterator<Item = Event> {
+    let Some(sent) = subscription.sent.as_mut().filter(|sent| sent.phase != Phase::Acked) else {
+        return None.into_iter().chain(None);
+    };
+    let answered = sent.answered(resource_type.clone());
+    subscription.is_stubborn = false;
+    let mut found = None;
+    if sent.phase == Phase::Nacked {
+        subscription.search = None;
+        restore(subscription);
+    } else {
+        sent.accept();
+        if let Some(search) = subscription.search.take() {
+            found = go_on(subscription, search.accepted());
+        }
     }
-    let sent = subscription.sent.as_ref()?;
-    Some(Event::Acked(sent.answered(resource_type.clone())))
+    let refused = subscription.overlay.values().filter(|exception| exception.rejected.is_some()).count();
+    Some(Event::Acked { response: answered, refused }).into_iter().chain(found)
 }
 
-/// Hears a rejection of the latest response; a repetition is none (R15).
+/// Hears a rejection of the latest response; a repetition is none (R15). Nothing is reported while it is not known
+/// who is to blame.
 pub(super) fn reject(
     subscription: &mut Subscription,
     resource_type: &ResourceType,
+    dialect: Dialect,
     rejection: Rejection,
 ) -> Option<Event> {
     let sent = subscription.sent.as_mut()?;
@@ -27,33 +46,115 @@ pub(super) fn reject(
         return None;
     }
     sent.phase = Phase::Nacked;
-    let sent = subscription.sent.as_ref()?;
-    let suspects = suspects(subscription, &rejection.message);
-    let (nonce, response) = (sent.nonce, sent.answered(resource_type.clone()));
-    let parked: Vec<(Resource, Held)> =
-        suspects.iter().map(|suspect| (suspect.clone(), sent.before(suspect.name()))).collect();
-    for (suspect, held) in parked {
-        if subscription.interest.covers(suspect.name()) {
-            let rejected = Some((nonce, suspect.version()));
-            subscription
-                .set_exception(suspect.name().clone(), Exception { held, rejected, ..Exception::default() });
-        }
+    let response = sent.answered(resource_type.clone());
+    let new = new_resources(subscription);
+    let is_named = |resource: &&Resource| mentions(&rejection.message, resource.name());
+    let named: Vec<Resource> = new.iter().filter(is_named).cloned().collect();
+    if let Some(search) = subscription.search.take() {
+        park(subscription, &new);
+        return go_on(subscription, search.rejected(named));
     }
-    Some(Event::Nacked { response, rejection, suspects })
+    if named.is_empty() && names_an_old_acquaintance(subscription, &rejection.message) {
+        // It was reported already, and its neighbours have been taken.
+        return None;
+    }
+    if !named.is_empty() {
+        let (culprits, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|one| named.contains(one));
+        park(subscription, &culprits);
+        if !is_continued(subscription, &culprits) {
+            renew(subscription, &rest);
+        }
+        return Some(Event::Nacked { response, rejection, suspects: culprits, blame: Blame::Certain });
+    }
+    let is_list = dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    // A full list without what the client may still have from an earlier stream would delete that: such a list is only
+    // kept back as a whole, and sent again once anything in it changes.
+    if is_list && new.len() > 1 && is_continued(subscription, &new) {
+        return Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Shared });
+    }
+    park(subscription, &new);
+    if new.len() > 1 {
+        let search = Search::new(response, rejection, new);
+        subscription.search = Some(if subscription.is_stubborn { search.last() } else { search });
+        return None;
+    }
+    Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Certain })
 }
 
-/// The new resources of the rejected response that the message names; all new ones if it names none, because
-/// then any of them may be to blame.
-fn suspects(subscription: &Subscription, message: &str) -> Vec<Resource> {
+/// Goes on with a search after the answer to a probe.
+fn go_on(subscription: &mut Subscription, step: Step) -> Option<Event> {
+    match step {
+        Step::Probe(search) => {
+            subscription.search = Some(search);
+            None
+        }
+        Step::Found { culprits, rest, search } => {
+            subscription.is_stubborn = !search.has_accepted();
+            search::release(subscription, &rest);
+            let (response, rejection) = (search.response, search.rejection);
+            Some(Event::Nacked { response, rejection, suspects: culprits, blame: Blame::Certain })
+        }
+        Step::Hopeless { suspects, search } => {
+            subscription.is_stubborn = true;
+            // Two that were rejected one by one are both bad.
+            let blame = if suspects.len() == 2 { Blame::Certain } else { Blame::Shared };
+            let (response, rejection) = (search.response, search.rejection);
+            Some(Event::Nacked { response, rejection, suspects, blame })
+        }
+    }
+}
+
+/// The resources of the latest response that the client did not have before it.
+fn new_resources(subscription: &Subscription) -> Vec<Resource> {
     let Some((sent, contents)) = subscription.sent.as_ref().and_then(|sent| Some((sent, sent.contents()?)))
     else {
         return Vec::new();
     };
-    let is_new = |resource: &&Resource| sent.before(resource.name()).resource() != Some(resource);
-    let new: Vec<Resource> = contents.iter().filter(is_new).cloned().collect();
-    let named: Vec<Resource> =
-        new.iter().filter(|resource| mentions(message, resource.name())).cloned().collect();
-    if named.is_empty() { new } else { named }
+    let is_new = |resource: &&Resource| {
+        let name = resource.name();
+        sent.before(name).resource() != Some(resource) && !is_listed_nevertheless(subscription, name)
+    };
+    contents.iter().filter(is_new).cloned().collect()
+}
+
+/// Keeps what the latest response was to replace under these names, until their content changes.
+fn park(subscription: &mut Subscription, rejected: &[Resource]) {
+    let Some(sent) = &subscription.sent else {
+        return;
+    };
+    let nonce = sent.nonce;
+    let parked: Vec<(&Resource, Held)> =
+        rejected.iter().map(|resource| (resource, sent.before(resource.name()))).collect();
+    for (resource, held) in parked {
+        if subscription.interest.covers(resource.name()) {
+            let rejected = Some((nonce, resource.version()));
+            subscription
+                .set_exception(resource.name().clone(), Exception { held, rejected, ..Exception::default() });
+        }
+    }
+}
+
+/// Has the good neighbours of a bad resource sent again: the client may have taken them, or not.
+fn renew(subscription: &mut Subscription, neighbours: &[Resource]) {
+    park(subscription, neighbours);
+    search::release(subscription, neighbours);
+}
+
+/// Whether the client may have some of these from an earlier stream, so that nobody knows what it keeps.
+fn is_continued(subscription: &Subscription, resources: &[Resource]) -> bool {
+    let is_stale = |sent: &Sent, resource: &Resource| matches!(sent.before(resource.name()), Held::Stale);
+    subscription.sent.as_ref().is_some_and(|sent| resources.iter().any(|resource| is_stale(sent, resource)))
+}
+
+/// Whether a full list has this name though the client rejected it, because its absence would delete what the client
+/// keeps from an earlier stream.
+fn is_listed_nevertheless(subscription: &Subscription, name: &str) -> bool {
+    subscription.overlay.get(name).is_some_and(Exception::is_listed_nevertheless)
+}
+
+fn names_an_old_acquaintance(subscription: &Subscription, message: &str) -> bool {
+    let mut known = subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
+    known.any(|(name, _)| mentions(message, name))
 }
 
 /// Takes a rejection back: the client has accepted the response after all (H16).

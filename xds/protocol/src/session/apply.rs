@@ -9,6 +9,9 @@ use super::subscription::{Claim, Exception, Held, Subscription};
 use crate::response::{Contents, Nonce};
 use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
+/// The nonce of no response.
+const NO_RESPONSE: Nonce = Nonce(0);
+
 /// What a response needs beside the plan.
 pub(super) struct Context {
     pub(super) dialect: Dialect,
@@ -30,6 +33,9 @@ pub(super) fn apply(
 ) -> Option<Response> {
     let Plan { target, judgement } = plan;
     subscription.claim = Claim::Nothing;
+    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let is_continued = is_full && subscription.is_returning && subscription.base.is_none();
+    let is_probe = subscription.search.is_some();
     let former = (subscription.base.clone(), subscription.interest.clone());
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
@@ -50,11 +56,24 @@ pub(super) fn apply(
     for Judged { name, before, verdict } in judged {
         match verdict {
             Verdict::Settled => subscription.settle(&name, &target),
-            Verdict::Parked => {}
+            Verdict::Parked => {
+                // What it waited for before is not wanted any more.
+                if let Some(exception) = subscription.overlay.get_mut(&name) {
+                    exception.deadline = None;
+                    exception.is_pinned = false;
+                }
+            }
+            Verdict::Spare(version) => {
+                let rejected = Some((NO_RESPONSE, version));
+                subscription
+                    .set_exception(name, Exception { held: before, rejected, ..Exception::default() });
+            }
             Verdict::Wait(deadline) => {
                 waits = true;
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
-                subscription.set_exception(name, Exception { held: before, deadline, ..former });
+                let is_pinned = deadline.is_none();
+                let exception = Exception { held: before, deadline, is_pinned, ..former };
+                subscription.set_exception(name, exception);
             }
             Verdict::Send(_) | Verdict::Remove => {
                 let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
@@ -77,22 +96,33 @@ pub(super) fn apply(
     }
     subscription.base = Some(target.clone());
 
-    let is_answer = subscription.answer_due && !waits;
+    let is_answer = subscription.answer_due && !waits && !is_probe;
     if !is_whole && upserts.is_empty() && removed.is_empty() && !is_answer {
         return None;
     }
-    subscription.answer_due = false;
+    subscription.answer_due &= is_probe;
+    if let Some(search) = &mut subscription.search {
+        search.sent();
+    }
     let is_all = subscription.interest.is_wildcard() && subscription.overlay.is_empty();
-    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
     let resources = if is_all && (is_full || is_whole || upserts.len() == target.len()) {
         Contents::Whole(target)
     } else if is_full {
-        let mut held: Vec<Resource> = subscription.held_resources().cloned().collect();
+        let nevertheless =
+            subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
+        let nevertheless = nevertheless.filter_map(|(name, _)| target.get(name));
+        let mut held: Vec<Resource> = subscription.held_resources().chain(nevertheless).cloned().collect();
         held.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         Contents::Some(held.into())
     } else {
         Contents::Some(upserts.into())
     };
+    if is_full {
+        // The list repeats what the client has instead of the base, which must not be taken for news.
+        let repeated = subscription.overlay.iter().map(|(name, one)| (name.clone(), one.held.clone()));
+        before_response.extend(repeated);
+        before_response.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
     let response = Response {
         resource_type: resource_type.clone(),
         version: crate::Version(subscription.told),
@@ -110,6 +140,7 @@ pub(super) fn apply(
         response.resources.clone(),
         former,
         before_response,
+        is_continued,
     ));
     Some(response)
 }

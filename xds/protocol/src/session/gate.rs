@@ -45,11 +45,12 @@ impl<'a> Gate<'a> {
     pub(super) fn for_update(&self, name: &Name, wanted: &Resource, held: Option<&Resource>) -> Passage {
         let former = held.map_or(&[][..], Resource::references);
         let is_new = |reference: &&Reference| former.binary_search(reference).is_err();
-        let missing = wanted
-            .references()
-            .iter()
-            .filter(is_new)
-            .any(|reference| !self.is_usable(reference, held.is_some()));
+        let needed = || wanted.references().iter().filter(is_new);
+        // What the client has rejected will not come, and what leads to it would fail.
+        if held.is_some() && needed().any(|reference| self.is_refused(reference)) {
+            return Passage::Pinned;
+        }
+        let missing = needed().any(|reference| !self.is_usable(reference, held.is_some()));
         if missing || self.awaited_parents.get_or_init(|| self.find_awaited_parents()).contains(name) {
             Passage::Blocked
         } else {
@@ -74,6 +75,18 @@ impl<'a> Gate<'a> {
             }
         }
         passage
+    }
+
+    /// Whether the client has rejected what a reference leads to, and has nothing in its place.
+    fn is_refused(&self, reference: &Reference) -> bool {
+        let subscription = self.view.subscriptions.get(&reference.resource_type);
+        let Some((subscription, wanted)) = subscription.zip(self.view.resolve(reference)) else {
+            return false;
+        };
+        reference.resource_type < *self.resource_type
+            && is_rejected(subscription, wanted)
+            && !is_on_trial(subscription, wanted)
+            && subscription.held(&reference.name).is_none()
     }
 
     /// Whether the client can use what a reference leads to, and what that in turn needs.
@@ -170,12 +183,20 @@ impl<'a> Gate<'a> {
 fn is_accepted(subscription: &Subscription, wanted: &Resource, has_predecessor: bool) -> bool {
     let name = wanted.name();
     let held = subscription.held(name);
+    if is_on_trial(subscription, wanted) {
+        return false;
+    }
     if is_rejected(subscription, wanted) {
         // Without a predecessor to fall back to, waiting for something better gains nothing.
         return held.is_some() || !has_predecessor;
     }
     let is_asked = subscription.overlay.get(name).is_some_and(|exception| exception.asked);
     held == Some(wanted) && !is_asked && !subscription.is_in_flight(name)
+}
+
+/// Whether it is not known yet if the client rejects this very content.
+fn is_on_trial(subscription: &Subscription, wanted: &Resource) -> bool {
+    subscription.search.as_ref().is_some_and(|search| search.suspects(wanted.name()))
 }
 
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::gate::{Gate, Passage};
 use super::subscription::{Claim, Exception, Held, Subscription};
 use super::view::View;
-use crate::{Collection, Dialect, Name, Resource, ResourceType};
+use crate::{Collection, Dialect, Name, Resource, ResourceType, Version};
 
 /// How one type gets from what the client has to the current snapshot.
 pub(super) struct Plan {
@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     Wait(Option<Instant>),
     /// It rejected the current content and keeps what it has (R16).
     Parked,
+    /// Many like it have rejected this content, and it keeps what it has.
+    Spare(Version),
 }
 
 /// The plan for a type, or `None` if there is nothing to consider.
@@ -55,6 +57,16 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         return None;
     }
     let target = view.target(resource_type)?;
+    if let Some((search, base)) = subscription.search.as_ref().zip(subscription.base.as_ref()) {
+        // While a bad resource is looked for, nothing else joins it, or the answer would not tell them apart.
+        let offer = |resource: &Resource| Judged {
+            name: resource.name().clone(),
+            before: subscription.held(resource.name()).into(),
+            verdict: Verdict::Send(resource.clone()),
+        };
+        let judgement = Judgement::Each(search.probe().iter().map(offer).collect());
+        return Some(Plan { target: base.clone(), judgement });
+    }
     if let Some(base) = &subscription.base
         && Arc::ptr_eq(base, &target)
         && subscription.overlay.is_empty()
@@ -63,7 +75,8 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         return None;
     }
     let gate = Gate::new(view, resource_type);
-    let judgement = judge_whole(subscription, &target, &gate).unwrap_or_else(|| {
+    let whole = view.spared.is_empty_of(resource_type).then(|| judge_whole(subscription, &target, &gate));
+    let judgement = whole.flatten().unwrap_or_else(|| {
         let judge = |name| {
             let (before, verdict) = judge(view, resource_type, subscription, &target, &gate, &name);
             Judged { name, before, verdict }
@@ -137,9 +150,15 @@ fn judge(
             if !exception.asked {
                 match &exception.rejected {
                     Some((_, version)) if *version == wanted.version() => return (before, Verdict::Parked),
-                    None if before.resource() == Some(wanted) => return (before, Verdict::Settled),
+                    None if before.resource() == Some(wanted) && !exception.is_uncertain => {
+                        return (before, Verdict::Settled);
+                    }
                     _ => {}
                 }
+            }
+            let may_hold_anything = subscription.base.is_none() && subscription.is_returning;
+            if !exception.asked && !may_hold_anything && view.spared.covers(resource_type, wanted) {
+                return (before, Verdict::Spare(wanted.version()));
             }
             match gate.for_update(name, wanted, before.resource()) {
                 Passage::Open => Verdict::Send(wanted.clone()),
@@ -177,12 +196,15 @@ fn must_be_told_of_absence(
 ) -> bool {
     match view.dialect {
         // Absence from a full list is the message; other types have no way to say it (R34, R35).
-        Dialect::Sotw => resource_type.is_full_state_in_sotw() && before.resource().is_some(),
+        Dialect::Sotw => {
+            resource_type.is_full_state_in_sotw() && (!before.is_nothing() || exception.is_uncertain)
+        }
         // A name that was asked for and does not exist is answered as removed (R42).
         Dialect::Delta => {
             !before.is_nothing()
                 || exception.asked
                 || exception.rejected.is_some()
+                || exception.is_uncertain
                 || (subscription.base.is_none() && subscription.interest.names(name))
         }
     }

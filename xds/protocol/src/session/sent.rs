@@ -33,6 +33,8 @@ struct Detail {
     contents: Contents,
     interest: Interest,
     base: Option<Arc<Collection>>,
+    /// Whether the client may have had anything where the base says that it had nothing.
+    is_continued: bool,
     /// Of the names in the response, those that were asked for, and those in which the client differed from that
     /// base; sorted.
     exceptions: Vec<(Name, Held)>,
@@ -52,13 +54,14 @@ impl Sent {
         contents: Contents,
         (base, interest): (Option<Arc<Collection>>, Interest),
         exceptions: Vec<(Name, Held)>,
+        is_continued: bool,
     ) -> Self {
         Self {
             nonce,
             version,
             revision,
             phase: Phase::Awaiting(answer_until),
-            detail: Some(Detail { contents, interest, base, exceptions }),
+            detail: Some(Detail { contents, interest, base, is_continued, exceptions }),
         }
     }
 
@@ -80,6 +83,7 @@ impl Sent {
         };
         match detail.position(name) {
             Ok(index) => detail.exceptions[index].1.clone(),
+            Err(_) if detail.is_continued => Held::Stale,
             Err(_) if detail.interest.covers(name) => {
                 detail.base.as_ref().and_then(|base| base.get(name)).into()
             }

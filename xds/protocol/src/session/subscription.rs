@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::search::Search;
 use super::sent::{Phase, Sent};
 use crate::collection::entry_hash;
 use crate::response::Nonce;
-use crate::{Collection, Interest, Name, Resource, Version, Wildcard};
+use crate::{Collection, Interest, Name, Resource, Standing, Version, Wildcard};
 
 #[derive(Default)]
 pub(super) struct Subscription {
@@ -30,6 +31,12 @@ pub(super) struct Subscription {
     pub(super) sent: Option<Sent>,
     /// What the first request said that the client holds; read when the first response is planned.
     pub(super) claim: Claim,
+    /// Whether the client came with a version in SotW, so that before the first response it may have anything.
+    pub(super) is_returning: bool,
+    /// Who is to blame for a rejection, while that is not known.
+    pub(super) search: Option<Search>,
+    /// Whether the client has accepted nothing since a search in which it rejected every probe.
+    pub(super) is_stubborn: bool,
 }
 
 /// A name for which the client differs from the base.
@@ -43,6 +50,18 @@ pub(super) struct Exception {
     pub(super) rejected: Option<(Nonce, Version)>,
     /// When the wait for a reference ends.
     pub(super) deadline: Option<Instant>,
+    /// Whether the wait is for the client's sake, and has no end: it rejected what this depends on.
+    pub(super) is_pinned: bool,
+    /// Whether the client may have what a rejected response offered instead: it may have taken the good ones.
+    pub(super) is_uncertain: bool,
+}
+
+impl Exception {
+    /// Whether full lists have the rejected content all the same: the client keeps something else under the name that
+    /// nobody knows, and absence would delete it.
+    pub(super) fn is_listed_nevertheless(&self) -> bool {
+        self.rejected.is_some() && matches!(self.held, Held::Stale)
+    }
 }
 
 /// What a client has under a name.
@@ -113,6 +132,18 @@ impl Subscription {
         !self.overlay.contains_key(name)
             && (sent.is_exception(name)
                 || sent.before(name).resource() != self.base.as_ref().and_then(|base| base.get(name)))
+    }
+
+    /// Where a resource of the base stands.
+    pub(super) fn standing(&self, resource: &Resource) -> Standing {
+        let name = resource.name();
+        match self.overlay.get(name) {
+            Some(_) if self.search.as_ref().is_some_and(|search| search.suspects(name)) => Standing::Withheld,
+            Some(exception) if exception.rejected.is_some() => Standing::Rejected,
+            Some(exception) if exception.held.resource() != Some(resource) => Standing::Withheld,
+            _ if self.is_in_flight(name) => Standing::Sent,
+            _ => Standing::Accepted,
+        }
     }
 
     /// Records what the client has under a name, from an exception to an exception.

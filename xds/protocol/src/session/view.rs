@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::subscription::Subscription;
-use crate::{Collection, Dialect, Reference, Resource, ResourceType, Snapshot};
+use crate::{Collection, Dialect, Reference, Resource, ResourceType, Snapshot, Spared};
 
 pub(super) struct View<'a> {
     pub(super) dialect: Dialect,
     pub(super) now: Instant,
     pub(super) reference_wait: Duration,
     pub(super) snapshot: &'a Snapshot,
+    pub(super) spared: &'a Spared,
     pub(super) subscriptions: &'a BTreeMap<ResourceType, Subscription>,
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request, RequestError,
-    Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Version,
+    Blame, ClientProfile, Collection, Dialect, Event, Name, Names, Reference, Rejection, Request,
+    RequestError, Resource, ResourceType, Response, Revision, Session, SessionConfig, Snapshot, Spared,
+    Version,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -61,9 +62,14 @@ impl Stage {
             ">" => self.request(rest),
             "<" => self.expect_response(rest),
             "silence" => self.expect_silence(),
+            "spared" => self.spare(rest),
             "!" => self.expect_event(rest),
             "tick" => self.tick(rest),
             "settled" => self.expect_settled(Some(rest)),
+            "idle" => match self.session.poll_timeout() {
+                None => Ok(()),
+                Some(deadline) => Err(format!("a timer runs for {:?}", deadline - self.now)),
+            },
             "unsettled" => self.expect_settled(None),
             "reconnect" => {
                 self.connect();
@@ -124,6 +130,16 @@ impl Stage {
         Ok(())
     }
 
+    fn spare(&mut self, rest: &str) -> Outcome {
+        let mut spared = Spared::default();
+        for word in rest.split_whitespace() {
+            let (type_name, entry) = word.split_once('/').ok_or("Type/name=content expected")?;
+            spared = spared.with(resource_type(type_name), &resource(entry)?);
+        }
+        self.session.handle_spared(self.now, Arc::new(spared));
+        Ok(())
+    }
+
     fn request(&mut self, rest: &str) -> Outcome {
         self.events.clear();
         let (type_name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -142,6 +158,9 @@ impl Stage {
                 "nonce=none" => nonce.clear(),
                 "version=last" => version = Some(memory.version.clone()),
                 "version=none" => version = Some(String::new()),
+                word if word.starts_with("error=") => {
+                    error = Some(Rejection { code: 13, message: word[6..].trim_matches('"').into() });
+                }
                 word if word.starts_with("nack ") => {
                     nonce.clone_from(&memory.nonce);
                     error = Some(Rejection { code: 13, message: word[5..].trim_matches('"').into() });
@@ -156,8 +175,8 @@ impl Stage {
                         initial_versions.insert(name.into(), version);
                     }
                 }
-                word if word.starts_with('+') => subscribe.push(word[1..].into()),
-                word if word.starts_with('-') => unsubscribe.push(word[1..].into()),
+                word if word.starts_with('+') => subscribe.push(unquoted(&word[1..])),
+                word if word.starts_with('-') => unsubscribe.push(unquoted(&word[1..])),
                 word => return Err(format!("unknown word {word}")),
             }
         }
@@ -184,6 +203,7 @@ impl Stage {
             return Err("silence, and a response was expected".into());
         };
         let said = shown(&response);
+        self.drain_events();
         let mut names: Vec<&str> =
             response.resources.iter().map(|resource| resource.name().as_ref()).collect();
         names.extend(response.removed.iter().map(AsRef::as_ref));
@@ -240,16 +260,17 @@ impl Stage {
     fn drain_events(&mut self) {
         while let Some(event) = self.session.poll_event() {
             self.events.push(match event {
-                Event::Acked(response) => {
+                Event::Acked { response, .. } => {
                     format!("acked {} {}", short(&response.resource_type), response.revision)
                 }
-                Event::Nacked { response, suspects, .. } => {
+                Event::Nacked { response, suspects, blame, .. } => {
                     let names: Vec<&str> = suspects.iter().map(|suspect| suspect.name().as_ref()).collect();
                     format!(
-                        "nacked {} {}: {}",
+                        "nacked {} {}: {}{}",
                         short(&response.resource_type),
                         response.revision,
-                        names.join(" ")
+                        names.join(" "),
+                        if blame == Blame::Shared { " (any)" } else { "" },
                     )
                 }
                 Event::Missing { resource_type, names } => {

@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
@@ -33,7 +32,7 @@ pub(crate) struct Server {
     pub(crate) events: Events<String>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<usize>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
@@ -43,13 +42,17 @@ impl Server {
     }
 
     pub(crate) async fn start_with(config: AdsConfig) -> Self {
+        Self::start_on(config, ServeConfig::default()).await
+    }
+
+    pub(crate) async fn start_on(config: AdsConfig, connections: ServeConfig) -> Self {
         let (cache, shutdown) = (Cache::new(), CancellationToken::new());
         let (ads, events) =
             Ads::new(cache.clone(), |node: &Node| node.cluster.clone(), config, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("its address");
-        let routes = Routes::new(ads.clone());
-        let task = tokio::spawn(serve(listener, routes, shutdown.clone(), ServeConfig::default()));
+        let routes = ads.routes().add_service(ads.client_status());
+        let task = tokio::spawn(serve(listener, routes, shutdown.clone(), connections));
         Self { cache, ads, events, shutdown, task, address }
     }
 
@@ -66,10 +69,22 @@ impl Server {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
+        self.talk_to("envoy.service.discovery.v3.AggregatedDiscoveryService", method).await
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("a valid address");
-        let channel = endpoint.connect().await.expect("a connection");
+        endpoint.connect().await.expect("a connection")
+    }
+
+    pub(crate) async fn talk_to<Q, A>(&self, service: &str, method: &str) -> Talk<Q, A>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let channel = self.channel().await;
         let (requests, receiver) = mpsc::unbounded_channel();
-        let path = format!("/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}");
+        let path = format!("/{service}/{method}");
         let opening = tokio::spawn(open(channel, path, receiver));
         Talk { requests: Some(requests), opening: Some(opening), responses: None }
     }

@@ -1,6 +1,10 @@
 //! What does not depend on the dialect: refusals, limits, the end of streams, shutdown.
 
-use pilotage_protos::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, Node};
+use std::collections::HashMap;
+
+use pilotage_protos::discovery::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
+};
 use pilotage_server::protocol::{Limits, ResourceType, Revision, SessionConfig};
 use pilotage_server::{AdsConfig, Demand, Event};
 use tonic::Code;
@@ -43,7 +47,7 @@ async fn the_node_id_may_not_change_and_its_metadata_may() {
 
 #[tokio::test]
 async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
-    let limits = Limits { types: 1, names_per_type: 2, ..Limits::default() };
+    let limits = Limits { types: 1, names_per_type: 2, name_bytes: 100 };
     let session = SessionConfig { limits, ..SessionConfig::default() };
     let config = AdsConfig { session, max_node_bytes: 1000, ..AdsConfig::default() };
     let server = Server::start_with(config).await;
@@ -55,6 +59,11 @@ async fn limits_end_the_stream_that_exceeds_them_and_no_other() {
 
     let mut talk = server.sotw().await;
     let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
+    assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
+
+    let mut talk = server.sotw().await;
+    let names = vec!["a".repeat(101)];
     talk.say(DiscoveryRequest { resource_names: names, ..first(node("n", "g"), CLUSTER.type_url()) });
     assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
 
@@ -140,4 +149,147 @@ async fn an_unknown_method_is_unimplemented() {
     let server = Server::start().await;
     let mut talk = server.talk::<DiscoveryRequest, DiscoveryRequest>("NoSuchMethod").await;
     assert_eq!(talk.hear().await.expect_err("a refusal").code(), Code::Unimplemented);
+}
+
+/// Waits until no stream of the group is open.
+async fn deserted(server: &mut Server) {
+    loop {
+        if let Event::Demand(Demand::Idle { .. }) = soon(server.events.next()).await {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_node_is_remembered_for_all_types() {
+    let server = Server::start().await;
+    let state = snapshot(1, CLUSTER, &[("a", "one")]);
+    server
+        .cache
+        .publish(&"g".to_owned(), crate::client::change(&state, 1, ResourceType::Listener, &[("l", "two")]));
+    let mut talk = server.sotw().await;
+    talk.say(first(node("n", "g"), CLUSTER.type_url()));
+    assert_eq!(bodies(&talk.response().await.resources), ["one"]);
+    talk.say(first(None, ResourceType::Listener.type_url()));
+    assert_eq!(bodies(&talk.response().await.resources), ["two"]);
+}
+
+/// A request with fields that this server does not know: resource locators and something from the future.
+#[derive(Clone, PartialEq, prost::Message)]
+struct FutureRequest {
+    #[prost(message, optional, tag = "2")]
+    node: Option<Node>,
+    #[prost(string, tag = "4")]
+    type_url: String,
+    #[prost(bytes = "vec", repeated, tag = "7")]
+    resource_locators: Vec<Vec<u8>>,
+    #[prost(uint64, tag = "1999")]
+    future: u64,
+}
+
+#[tokio::test]
+async fn unknown_fields_of_a_request_are_skipped() {
+    let server = Server::start().await;
+    server.cache.publish(&"g".to_owned(), snapshot(1, CLUSTER, &[("a", "one")]));
+    let mut talk = server.talk::<FutureRequest, DiscoveryResponse>("StreamAggregatedResources").await;
+    talk.say(FutureRequest {
+        node: node("n", "g"),
+        type_url: CLUSTER.type_url().to_owned(),
+        resource_locators: vec![vec![0xff; 10]],
+        future: 7,
+    });
+    assert_eq!(bodies(&talk.response().await.resources), ["one"]);
+}
+
+#[tokio::test]
+async fn many_names_are_served_and_too_many_are_refused() {
+    let server = Server::start().await;
+    let endpoint = ResourceType::Endpoint.type_url();
+    let group = "g".to_owned();
+    server.cache.publish(&group, snapshot(1, ResourceType::Endpoint, &[("99999", "last")]));
+    let names: Vec<String> = (0..100_000).map(|number| format!("{number:05}")).collect();
+    let mut talk = server.sotw().await;
+    talk.say(DiscoveryRequest { resource_names: names.clone(), ..first(node("n", "g"), endpoint) });
+    assert_eq!(bodies(&talk.response().await.resources), ["last"]);
+    let mut refused = server.sotw().await;
+    let too_many = (0..200_001).map(|number| number.to_string()).collect();
+    refused.say(DiscoveryRequest { resource_names: too_many, ..first(node("n", "g"), endpoint) });
+    assert_eq!(refused.hear().await.expect_err("a refusal").code(), Code::ResourceExhausted);
+
+    // A client that lists 100 000 versions is told what is gone, and nothing more.
+    let held: HashMap<String, String> = names.into_iter().map(|name| (name, "0".repeat(16))).collect();
+    server.cache.publish(&group, snapshot(2, CLUSTER, &[("a", "one")]));
+    let mut talk = server.delta().await;
+    talk.say(DeltaDiscoveryRequest {
+        node: node("n", "g"),
+        type_url: CLUSTER.type_url().to_owned(),
+        initial_resource_versions: held,
+        ..DeltaDiscoveryRequest::default()
+    });
+    let mut removed = 0;
+    while removed < 100_000 {
+        let response = talk.response().await;
+        removed += response.removed_resources.len();
+        talk.say(DeltaDiscoveryRequest {
+            type_url: CLUSTER.type_url().to_owned(),
+            response_nonce: response.nonce,
+            ..DeltaDiscoveryRequest::default()
+        });
+    }
+    assert_eq!(removed, 100_000);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_leaves_no_trace() {
+    let mut server = Server::start().await;
+    let group = "g".to_owned();
+    server.cache.publish(&group, snapshot(1, CLUSTER, &[("a", &"x".repeat(1 << 20))]));
+    let mut talk = server.sotw().await;
+    talk.say(first(node("n", "g"), CLUSTER.type_url()));
+    talk.response().await;
+    server.cache.publish(&group, snapshot(2, CLUSTER, &[("a", &"y".repeat(1 << 20))]));
+    drop(talk);
+    deserted(&mut server).await;
+    assert!(server.ads.streams().is_empty());
+    assert!(server.cache.evict(&group));
+}
+
+#[tokio::test]
+async fn an_old_and_a_new_stream_of_one_node_are_both_served() {
+    let server = Server::start().await;
+    let group = "g".to_owned();
+    server.cache.publish(&group, snapshot(1, CLUSTER, &[("a", "one")]));
+    let mut old = server.sotw().await;
+    let mut new = server.sotw().await;
+    for talk in [&mut old, &mut new] {
+        talk.say(first(node("n", "g"), CLUSTER.type_url()));
+        let response = talk.response().await;
+        talk.say(DiscoveryRequest { response_nonce: response.nonce, ..first(None, CLUSTER.type_url()) });
+    }
+    assert_eq!(server.ads.streams().len(), 2);
+    old.hang_up();
+    assert!(old.hear().await.expect("a regular end").is_none());
+    server.cache.publish(&group, snapshot(2, CLUSTER, &[("a", "two")]));
+    let response = new.response().await;
+    assert_eq!(bodies(&response.resources), ["two"]);
+    new.say(DiscoveryRequest { response_nonce: response.nonce, ..first(None, CLUSTER.type_url()) });
+    soon(server.ads.streams().reached(Revision(2))).await;
+    assert_eq!(server.ads.streams().list()[0].types[&CLUSTER].acked.expect("an ACK").revision, Revision(2));
+}
+
+#[tokio::test]
+async fn garbage_ends_its_own_stream_only() {
+    let server = Server::start().await;
+    let group = "g".to_owned();
+    server.cache.publish(&group, snapshot(1, CLUSTER, &[("a", "one")]));
+    let mut well_behaved = server.sotw().await;
+    well_behaved.say(first(node("n", "g"), CLUSTER.type_url()));
+    let response = well_behaved.response().await;
+    well_behaved.say(DiscoveryRequest { response_nonce: response.nonce, ..first(None, CLUSTER.type_url()) });
+    // As a discovery request, this is a version that is no text.
+    let mut garbage = server.talk::<Vec<u8>, DiscoveryResponse>("StreamAggregatedResources").await;
+    garbage.say(vec![0xff, 0xfe]);
+    assert_eq!(garbage.hear().await.expect_err("a refusal").code(), Code::InvalidArgument);
+    server.cache.publish(&group, snapshot(2, CLUSTER, &[("a", "two")]));
+    assert_eq!(bodies(&well_behaved.response().await.resources), ["two"]);
 }

@@ -103,7 +103,7 @@ async fn a_rejection_parks_the_resource_and_reaches_the_owner() {
     let mut rejected = None;
     while let Some(event) = server.events.try_next() {
         if let Event::Outcome(outcome) = event
-            && let Answer::Nacked { rejection, suspects } = outcome.answer
+            && let Answer::Nacked { rejection, suspects, .. } = outcome.answer
         {
             assert_eq!((outcome.node.as_ref(), outcome.revision), ("n1", Revision(2)));
             assert_eq!(suspects.len(), 1);

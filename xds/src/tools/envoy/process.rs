@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::process::Command;
 
 use super::EnvoyProgram;
-use crate::tools::http::{HttpError, get};
+use crate::tools::http::{HttpError, http_get};
 use crate::tools::process::{Process, ProcessError};
 
 /// Envoy waits at most 15 s for its first resources, and then says that it is ready without them.
@@ -106,7 +106,7 @@ impl Envoy {
     /// Waits until Envoy is `LIVE`: it has had its first clusters and listeners, or has given up waiting for them.
     pub async fn wait_ready(&mut self) -> Result<(), EnvoyError> {
         let admin = self.admin;
-        let ready = || async move { get(admin, "/ready").await.ok().map(|_| ()) };
+        let ready = || async move { http_get(admin, "/ready").await.ok().map(|_| ()) };
         Ok(self.process.wait_for("readiness", READY_WITHIN, ready).await?)
     }
 
@@ -127,7 +127,7 @@ impl Envoy {
 
     /// An admin page that is JSON, such as `/config_dump` or `/clusters?format=json`.
     pub async fn admin_json(&self, path: &str) -> Result<Value, EnvoyError> {
-        let body = get(self.admin, path).await?;
+        let body = http_get(self.admin, path).await?;
         serde_json::from_slice(&body).map_err(|source| EnvoyError::Answer { path: path.into(), source })
     }
 

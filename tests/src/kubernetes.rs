@@ -1,0 +1,24 @@
+//! A real Kubernetes API for tests: kube-apiserver and etcd, built or found, started, and reached by a client.
+//!
+//! There is no controller and no node: what a test does not write is not there. A test begins with
+//! [`ControlPlane::shared`], or with [`ControlPlane::start`] where it kills the API server or deletes what others use.
+
+mod assets;
+mod client;
+mod control_plane;
+mod identity;
+mod observer;
+mod relay;
+mod schemas;
+mod toolchain;
+
+pub use assets::{Assets, KUBERNETES_VERSION};
+pub use client::{
+    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource,
+};
+pub use control_plane::{ControlPlane, Options, own_address};
+pub use identity::Identity;
+pub use observer::{Observer, Said};
+pub use relay::Relay;
+pub use schemas::istio_crds;
+pub use toolchain::go;

@@ -1,0 +1,169 @@
+//! Every golden world, applied to a real API server, means what it means as a folder.
+//!
+//! The folder is what the API server has made of the world, as `kubectl get -o json` would write it: it gives Services
+//! addresses, and objects their defaults.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use kube::Client;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, TypeMeta};
+use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind, Settings, compile};
+use pilotage_protocol::Name;
+use pilotage_tests::eventually;
+use pilotage_tests::kubernetes::{
+    ControlPlane, Identity, Namespace, Observer, Options, apply_object, create_crds, istio_crds, resource,
+};
+use pilotage_watcher::directory::read_directory;
+use pilotage_watcher::kubernetes::Options as Following;
+use pilotage_watcher::{Change, World};
+use serde_json::{Value, json};
+
+/// The kinds of golden worlds, with the API that they are written by.
+const KINDS: [(&str, &str); 7] = [
+    ("Service", "v1"),
+    ("EndpointSlice", "discovery.k8s.io/v1"),
+    ("Pod", "v1"),
+    ("VirtualService", "networking.istio.io/v1"),
+    ("DestinationRule", "networking.istio.io/v1"),
+    ("Gateway", "networking.istio.io/v1"),
+    ("ServiceEntry", "networking.istio.io/v1"),
+];
+
+fn golden_worlds() -> Result<Vec<PathBuf>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xds/compile/tests/golden");
+    let entries = std::fs::read_dir(root)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut folders: Vec<_> = entries.into_iter().filter(|path| path.join("world.yaml").is_file()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// Applies a world in the order of names, so that age and name decide alike. Gives what the API server refuses.
+async fn apply_world(client: &Client, text: &str) -> Result<Vec<String>> {
+    let documents = serde_saphyr::from_multiple::<Value>(text).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    let text = |value: &Value| value.as_str().unwrap_or("default").to_owned();
+    documents
+        .sort_by_key(|object| (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"])));
+    let mut refused = Vec::new();
+    for mut object in documents {
+        let namespace = text(&object["metadata"]["namespace"]);
+        Namespace::ensure(client, &namespace).await?;
+        let is_pod = object["kind"] == "Pod";
+        if is_pod {
+            object["spec"]["containers"] = json!([{"name": "app", "image": "example.com/app"}]);
+        }
+        if let Err(error) = apply_object(client, Some(&namespace), &object).await {
+            refused.push(format!("{error:#}"));
+        } else if is_pod {
+            // Who writes an object does not write its status with it.
+            let status = json!({"apiVersion": "v1", "kind": "Pod", "status": object["status"]});
+            let pods = resource(client, "v1", "Pod", Some(&namespace))?;
+            let name = text(&object["metadata"]["name"]);
+            pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        }
+    }
+    Ok(refused)
+}
+
+/// The world that the API server has, by way of a folder.
+async fn world_of_folder(client: &Client) -> Result<World> {
+    let folder = tempfile::tempdir()?;
+    for (kind, api_version) in KINDS {
+        for mut object in resource(client, api_version, kind, None)?.list(&ListParams::default()).await? {
+            object.types = Some(TypeMeta { api_version: api_version.into(), kind: kind.into() });
+            let metadata = &object.metadata;
+            let (namespace, name) = (metadata.namespace.as_ref().unwrap(), metadata.name.as_ref().unwrap());
+            let file = folder.path().join(format!("{kind}.{namespace}.{name}.json"));
+            std::fs::write(file, serde_json::to_vec(&object)?)?;
+        }
+    }
+    let mut world = World::default();
+    for change in read_directory(folder.path())?.changes {
+        if let Change::Apply(object) = change {
+            world.apply(object);
+        }
+    }
+    Ok(world)
+}
+
+async fn delete_world(client: &Client) -> Result<()> {
+    for (kind, api_version) in KINDS {
+        for object in resource(client, api_version, kind, None)?.list(&ListParams::default()).await? {
+            let (namespace, name) = (object.metadata.namespace.unwrap(), object.metadata.name.unwrap());
+            if name != "kubernetes" {
+                let api = resource(client, api_version, kind, Some(&namespace))?;
+                api.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The group that a comment at the head of a world names, with the names that it asks for.
+fn group(line: &str) -> (Group, BTreeSet<Name>) {
+    let mut words = line.split_whitespace();
+    let kind = words.next().unwrap();
+    let rest: BTreeMap<&str, &str> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
+    let list = |key: &str| rest.get(key).into_iter().flat_map(|list| list.split(','));
+    let kind = match kind {
+        "gateway" => ProxyKind::Gateway,
+        "grpc" => ProxyKind::Grpc,
+        _ => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: rest.contains_key("tcp") },
+    };
+    let namespace = (*rest.get("namespace").unwrap_or(&"default")).into();
+    let labels = list("labels").filter_map(|label| label.split_once('='));
+    let labels = labels.map(|(key, value)| (key.into(), value.into())).collect();
+    (Group { kind, namespace, labels, location: Location::default() }, list("ask").map(Name::from).collect())
+}
+
+/// What a group is told, as versions by name, and what is wrong.
+fn told(world: &World, group: &Group, asked: &BTreeSet<Name>) -> BTreeSet<String> {
+    let compiled = compile(world, group, &Settings::default(), asked, None);
+    let resources = compiled.snapshot().iter().flat_map(|(resource_type, collection)| {
+        let told = move |resource: &_| describe(&resource_type.to_string(), resource);
+        collection.iter().map(told).collect::<Vec<_>>()
+    });
+    resources.chain(compiled.problems().map(ToString::to_string)).collect()
+}
+
+fn describe(resource_type: &str, resource: &pilotage_protocol::Resource) -> String {
+    format!("{resource_type} {} {}", resource.name(), resource.version())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_golden_world_means_the_same_in_a_cluster_and_in_a_folder() -> Result<()> {
+    let cluster = ControlPlane::start(Options::default()).await?;
+    let client = cluster.client(Identity::Administrator).await?;
+    create_crds(&client, &istio_crds().await?).await?;
+    let observer =
+        Observer::start(&cluster.kubeconfig(Identity::Administrator)?, Following::default()).await?;
+    observer.synced().await?;
+    let (mut compared, mut all_refused) = (0, 0);
+    for folder in golden_worlds()? {
+        let text = std::fs::read_to_string(folder.join("world.yaml"))?;
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let refused = apply_world(&client, &text).await?;
+        // Golden worlds hold mistakes as well, some of which a schema sees.
+        assert!(refused.iter().all(|error| error.contains("is invalid")), "{name}: {refused:#?}");
+        all_refused += refused.len();
+        let expected = world_of_folder(&client).await?;
+        for line in text.lines().filter_map(|line| line.strip_prefix("# group: ")) {
+            let (group, asked) = group(line);
+            let expected = told(&expected, &group, &asked);
+            let same = || async { (told(&observer.said().world, &group, &asked) == expected).then_some(()) };
+            let outcome = eventually("the same in both", same).await;
+            let found = told(&observer.said().world, &group, &asked);
+            let differences: Vec<_> = found.symmetric_difference(&expected).collect();
+            outcome.with_context(|| format!("{name}: {line}: {differences:#?}"))?;
+            compared += expected.len();
+        }
+        delete_world(&client).await?;
+    }
+    assert!(compared > 100, "{compared} resources and problems were compared");
+    assert!(all_refused < 10, "{all_refused} objects were refused");
+    Ok(())
+}

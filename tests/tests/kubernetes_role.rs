@@ -1,0 +1,116 @@
+//! The role that is shipped: Pilotage runs under it, uses each of its rights, and asks for nothing else.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use pilotage_tests::eventually;
+use pilotage_tests::kubernetes::{
+    ControlPlane, Identity, Namespace, Observer, Options, apply, apply_cluster, create_crds, istio_crds,
+};
+use pilotage_watcher::Kind;
+use pilotage_watcher::kubernetes::{KindState, Options as Following};
+use serde_json::{Value, json};
+
+const ROLE: &str = include_str!("../../deploy/kubernetes/rbac.yaml");
+const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
+
+const USER: &str = "system:serviceaccount:pilotage-system:pilotage";
+
+/// A right: API group, resource and verb.
+type Right = (String, String, String);
+
+/// The rights that the role gives.
+fn given() -> Result<BTreeSet<Right>> {
+    let documents = serde_saphyr::from_multiple::<Value>(ROLE).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let role =
+        documents.into_iter().find(|object| object["kind"] == "ClusterRole").context("a ClusterRole")?;
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().context("rules")? {
+        for group in texts(&rule["apiGroups"]) {
+            for resource in texts(&rule["resources"]) {
+                rights.extend(
+                    texts(&rule["verbs"]).into_iter().map(|verb| (group.clone(), resource.clone(), verb)),
+                );
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// The rights that a log of the API server shows the user to have asked for.
+fn used(log: &Path) -> BTreeSet<Right> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let used = events.filter(|event| event["user"]["username"] == USER).filter_map(|event| {
+        let object = event["objectRef"].as_object()?;
+        let part = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Some((part("apiGroup"), part("resource"), event["verb"].as_str()?.to_owned()))
+    });
+    // What every user may ask has no resource, such as which kinds there are.
+    used.filter(|(_, resource, _)| !resource.is_empty()).collect()
+}
+
+/// A token of the service account, as a Pod has one mounted.
+async fn token(client: &Client) -> Result<String> {
+    let path = "/api/v1/namespaces/pilotage-system/serviceaccounts/pilotage/token";
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let answer: Value = client.request(request.body(serde_json::to_vec(&body)?)?).await?;
+    Ok(answer["status"]["token"].as_str().context("a token")?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
+    std::fs::write(
+        &policy,
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n",
+    )?;
+    let arguments = [
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+        // A server that streams lists is asked for no other ones; both must be allowed.
+        "--feature-gates=WatchList=false".to_owned(),
+    ];
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
+    let client = cluster.client(Identity::Administrator).await?;
+    apply_cluster(&client, ROLE).await?;
+    let kubeconfig = cluster.kubeconfig_with(&token(&client).await?)?;
+
+    let observer = Observer::start(&kubeconfig, Following::default()).await?;
+    observer.synced().await?;
+    assert_eq!(observer.status().kinds[&Kind::VirtualService], KindState::Absent);
+    create_crds(&client, &istio_crds().await?).await?;
+    let namespace = Namespace::create(&client, "role").await?;
+    apply(&client, namespace.name(), OBJECTS).await?;
+    let following = || async {
+        observer.status().kinds.values().all(|state| *state == KindState::Watching).then_some(())
+    };
+    eventually("every kind being followed", following).await?;
+    let everything = |said: &pilotage_tests::kubernetes::Said| {
+        let world = &said.world;
+        let here =
+            world.virtual_services().count() == 1 && world.pod(namespace.name(), "checkout-a").is_some();
+        here.then_some(())
+    };
+    observer.until("the objects", everything).await?;
+    assert_eq!(observer.said().problems, Default::default());
+
+    let given = given()?;
+    assert!(given.len() > 10, "{given:?}");
+    // The log is written a moment after the answer.
+    let equal = || async { (used(&log) == given).then_some(()) };
+    let outcome = eventually("every right being used, and no other", equal).await;
+    let used = used(&log);
+    outcome.with_context(|| format!("{:#?}", used.symmetric_difference(&given).collect::<Vec<_>>()))?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The kinds that are watched: where the API serves them, and in which versions they are read.
+
+use crate::Kind;
+
+/// A kind as the API knows it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) kind: Kind,
+    pub(super) group: &'static str,
+    /// The versions that are read, the preferred one first.
+    pub(super) versions: &'static [&'static str],
+    pub(super) plural: &'static str,
+    /// Whether it comes from a CustomResourceDefinition, and so may be absent.
+    pub(super) custom: bool,
+}
+
+const ISTIO: &str = "networking.istio.io";
+const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+
+const fn built_in(kind: Kind, group: &'static str, plural: &'static str) -> Watched {
+    Watched { kind, group, versions: &["v1"], plural, custom: false }
+}
+
+const fn routing(kind: Kind, plural: &'static str) -> Watched {
+    Watched { kind, group: ISTIO, versions: ISTIO_VERSIONS, plural, custom: true }
+}
+
+/// Every kind that is watched.
+pub(super) const WATCHED: &[Watched] = &[
+    built_in(Kind::Service, "", "services"),
+    built_in(Kind::EndpointSlice, "discovery.k8s.io", "endpointslices"),
+    built_in(Kind::Pod, "", "pods"),
+    built_in(Kind::Secret, "", "secrets"),
+    routing(Kind::VirtualService, "virtualservices"),
+    routing(Kind::DestinationRule, "destinationrules"),
+    routing(Kind::Gateway, "gateways"),
+    routing(Kind::ServiceEntry, "serviceentries"),
+];
+
+impl Watched {
+    /// The path under which a version of the group is served.
+    pub(super) fn group_path(&self, version: &str) -> String {
+        if self.group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{}/{version}", self.group)
+        }
+    }
+
+    /// The path of all objects of the kind.
+    pub(super) fn path(&self, version: &str) -> String {
+        format!("{}/{}", self.group_path(version), self.plural)
+    }
+
+    /// As `apiVersion` has it.
+    pub(super) fn api_version(&self, version: &str) -> String {
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
+    }
+
+    /// The name of its CustomResourceDefinition, and what a role names it by.
+    pub(super) fn qualified(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_group_is_served_elsewhere() {
+        let paths: Vec<_> = WATCHED.iter().map(|watched| watched.path(watched.versions[0])).collect();
+        assert_eq!(paths[0], "/api/v1/services");
+        assert_eq!(paths[1], "/apis/discovery.k8s.io/v1/endpointslices");
+        assert_eq!(paths[6], "/apis/networking.istio.io/v1/serviceentries");
+        assert_eq!(WATCHED[2].qualified(), "pods");
+        assert_eq!(WATCHED[3].qualified(), "virtualservices.networking.istio.io");
+        assert_eq!(WATCHED[3].api_version("v1beta1"), "networking.istio.io/v1beta1");
+    }
+}

@@ -1,0 +1,92 @@
+//! What of a node the world looks at: labels by key, and whether it matters where the node is.
+//!
+//! What no resource looks at must not tell groups apart, or every zone and machine would be compiled for alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilotage_watcher::World;
+use pilotage_watcher::resources::{LoadBalancer, OutlierDetection, TrafficPolicy};
+
+use super::ProxyKind;
+use crate::endpoints::label_of_failover;
+
+/// The labels of workloads that some resource looks at, and whether any looks at their places.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelKeys {
+    gateway: BTreeSet<Arc<str>>,
+    client: BTreeSet<Arc<str>>,
+    localities: bool,
+    nodes: bool,
+}
+
+impl LabelKeys {
+    /// The keys that this world looks at; they change only with Services, VirtualServices, DestinationRules and Gateways.
+    pub fn of(world: &World) -> Self {
+        let mut keys = Self::default();
+        let selectors = world.gateways().flat_map(|gateway| gateway.spec.selector.keys());
+        keys.gateway.extend(selectors.map(|key| Arc::from(key.as_str())));
+        let sources = world
+            .virtual_services()
+            .flat_map(|service| &service.spec.http)
+            .flat_map(|rule| &rule.r#match)
+            .flat_map(|condition| condition.source_labels.keys());
+        let workloads = world
+            .destination_rules()
+            .filter_map(|rule| rule.spec.workload_selector.as_ref())
+            .flat_map(|selector| selector.match_labels.keys());
+        keys.client.extend(sources.chain(workloads).map(|key| Arc::from(key.as_str())));
+        for rule in world.destination_rules() {
+            let of_subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            for policy in rule.spec.traffic_policy.iter().chain(of_subsets) {
+                keys.read_policy(policy);
+            }
+        }
+        for service in world.services() {
+            keys.localities |= service.spec.traffic_distribution.is_some();
+            keys.nodes |= service.spec.internal_traffic_local
+                || service.spec.traffic_distribution.as_deref() == Some("PreferSameNode");
+        }
+        keys
+    }
+
+    #[cfg(test)]
+    pub(super) fn new<const N: usize, const M: usize>(gateway: [&str; N], client: [&str; M]) -> Self {
+        let set = |keys: &[&str]| keys.iter().map(|key| Arc::from(*key)).collect();
+        Self { gateway: set(&gateway), client: set(&client), localities: true, nodes: false }
+    }
+
+    pub(super) fn looks_at_localities(&self) -> bool {
+        self.localities
+    }
+
+    pub(super) fn looks_at_nodes(&self) -> bool {
+        self.nodes
+    }
+
+    pub(super) fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
+        self.client.get(key).or_else(|| match kind {
+            ProxyKind::Gateway => self.gateway.get(key),
+            ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
+        })
+    }
+
+    fn read_policy(&mut self, policy: &TrafficPolicy) {
+        self.read_blocks(policy.load_balancer.as_ref(), policy.outlier_detection.as_ref());
+        for port in &policy.port_level_settings {
+            self.read_blocks(port.load_balancer.as_ref(), port.outlier_detection.as_ref());
+        }
+    }
+
+    fn read_blocks(&mut self, balancer: Option<&LoadBalancer>, outliers: Option<&OutlierDetection>) {
+        let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+        self.localities |= outliers.is_some() || setting.is_some();
+        for entry in setting.into_iter().flat_map(|setting| &setting.failover_priority) {
+            let (key, value) = label_of_failover(entry);
+            self.nodes |= key == crate::endpoints::HOSTNAME;
+            if value.is_none() {
+                self.client.insert(key.into());
+            }
+        }
+    }
+}
