@@ -69,8 +69,17 @@ fn groups(text: &str, egress: &ReservedPort) -> Vec<Vec<String>> {
     lines.filter_map(group).collect()
 }
 
-async fn accept(name: &str, world: &World, arguments: &[String]) -> Result<usize> {
+/// `certs` are the files that the proxy itself has, below the folder where it runs.
+async fn accept(name: &str, world: &World, arguments: &[String], certs: &Path) -> Result<usize> {
     let folder = tempfile::tempdir()?;
+    if certs.is_dir() {
+        let own = folder.path().join("certs");
+        std::fs::create_dir(&own)?;
+        for entry in std::fs::read_dir(certs)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), own.join(entry.file_name()))?;
+        }
+    }
     let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let acceptance = Acceptance { name, world, bootstrap: &bootstrap, planted: &[] };
     Ok(acceptance.check(folder.path()).await?.resources)
@@ -84,7 +93,8 @@ async fn envoy_accepts_every_golden_world() -> Result<()> {
         let world = world(&folder)?;
         for arguments in groups(&text, &egress) {
             let name = format!("{} {arguments:?}", folder.display());
-            ensure!(accept(&name, &world, &arguments).await? > 0, "{name} has resources");
+            let accepted = accept(&name, &world, &arguments, &folder.join("certs")).await?;
+            ensure!(accepted > 0, "{name} has resources");
         }
     }
     Ok(())
@@ -101,7 +111,7 @@ async fn envoy_accepts_every_example() -> Result<()> {
         let mut count = 0;
         for arguments in [sidecar, gateway] {
             let name = format!("{} {arguments:?}", folder.display());
-            count += accept(&name, &world, &arguments).await?;
+            count += accept(&name, &world, &arguments, Path::new("")).await?;
         }
         ensure!(count > 0, "{} has resources", folder.display());
     }

@@ -54,6 +54,7 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
         Kind::Sidecar => &world.sidecars().find(|it| is(&it.meta))?.meta,
         Kind::Telemetry => &world.telemetries().find(|it| is(&it.meta))?.meta,
         Kind::EnvoyResources => &world.envoy_resources().find(|it| is(&it.meta))?.meta,
+        Kind::Secret => &world.secret(namespace, name)?.meta,
     };
     Some(meta.labels.keys().map(ToString::to_string).collect())
 }
@@ -130,7 +131,7 @@ async fn allow(client: &Client, routing: &[&str]) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "pilotage"},
         "rules": [
-            {"apiGroups": [""], "resources": ["services", "pods"], "verbs": verbs},
+            {"apiGroups": [""], "resources": ["services", "pods", "secrets"], "verbs": verbs},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": verbs},
             {"apiGroups": ["networking.istio.io"], "resources": routing, "verbs": verbs},

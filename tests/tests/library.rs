@@ -10,8 +10,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+#[allow(unreachable_pub)]
 #[path = "../../xds/server/examples/channel.rs"]
 mod channel;
+#[allow(unreachable_pub)]
 #[path = "../../xds/server/examples/static.rs"]
 mod fixed;
 

@@ -208,7 +208,7 @@ pub(super) fn apply(kind: Kind, schema: &mut Value) {
         Kind::Sidecar => (SIDECAR, &[]),
         Kind::Telemetry => (TELEMETRY, &[]),
         Kind::EnvoyResources => (ENVOY_RESOURCES, &[]),
-        Kind::Service | Kind::EndpointSlice | Kind::Pod => (&[], &[]),
+        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Secret => (&[], &[]),
     };
     for (path, rule) in own {
         put(schema, path, *rule);
