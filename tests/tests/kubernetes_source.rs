@@ -20,10 +20,11 @@ const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
 const ISTIO: &str = "networking.istio.io/v1";
 
 /// Every kind of the manifests, with the API that it is written by and its name there.
-const KINDS: [(Kind, &str, &str); 7] = [
+const KINDS: [(Kind, &str, &str); 8] = [
     (Kind::Service, "v1", "checkout"),
     (Kind::EndpointSlice, "discovery.k8s.io/v1", "checkout-1"),
     (Kind::Pod, "v1", "checkout-a"),
+    (Kind::Secret, "v1", "edge"),
     (Kind::VirtualService, ISTIO, "checkout"),
     (Kind::DestinationRule, ISTIO, "checkout"),
     (Kind::Gateway, ISTIO, "edge"),
@@ -42,6 +43,7 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
             &world.slices_of(namespace, "checkout").into_iter().find(|it| is(&it.meta))?.meta
         }
         Kind::Pod => &world.pod(namespace, name)?.meta,
+        Kind::Secret => &world.secret(namespace, name)?.meta,
         Kind::VirtualService => &world.virtual_services().find(|it| is(&it.meta))?.meta,
         Kind::DestinationRule => &world.destination_rules().find(|it| is(&it.meta))?.meta,
         Kind::Gateway => &world.gateway(namespace, name)?.meta,

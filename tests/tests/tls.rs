@@ -70,7 +70,7 @@ async fn a_rotated_secret_is_shown_to_new_connections_and_drops_no_old_one() -> 
     let client = client(&tls, edge.entry()).await?;
     ensure!(tls.certificate(edge.entry(), HOST).await? == first.der()?, "the first certificate");
 
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     for issued in [&second, &first, &second] {
         traffic.flows(50).await?;
         mesh.manifests().write("secret.yaml", &secret("edge", issued, None))?;
@@ -251,7 +251,7 @@ spec:
     ensure!(outcomes.server("inside") == 50, "{:?}", outcomes.servers);
 
     // The gateway's certificate is rotated under load, and then its authority is another: the backend is a stranger.
-    let traffic = Traffic::start(client.clone());
+    let traffic = Traffic::start(&client);
     traffic.flows(50).await?;
     let credential = secret("inside", &inside.issue("gateway.internal")?, Some(inside.certificate()));
     mesh.manifests().write("inside.yaml", &(credential + &rule("")))?;
