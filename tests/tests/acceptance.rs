@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use pilotage::tools::ReservedPort;
 use pilotage_protocol::{Resource, ResourceType};
 use pilotage_protos::json::any_from_json;
-use pilotage_tests::Acceptance;
+use pilotage_tests::{Acceptance, Authority, secret};
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, World};
 use serde_json::json;
@@ -115,6 +115,32 @@ async fn envoy_accepts_every_example() -> Result<()> {
         }
         ensure!(count > 0, "{} has resources", folder.display());
     }
+    Ok(())
+}
+
+/// The example is complete but for its Secret, which nobody should copy: made here, it is all that was missing.
+#[tokio::test]
+async fn the_tls_example_lacks_its_secret_and_nothing_else() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let example = root().join("deploy/examples/gateway-tls/edge.yaml");
+    std::fs::copy(example, folder.path().join("edge.yaml"))?;
+    let settings = pilotage_compile::Settings::default();
+    let found = pilotage_compile::check(&world(folder.path())?, &settings);
+    let codes: Vec<&str> = found.iter().map(|problem| problem.code.name()).collect();
+    ensure!(codes == ["unknown-secret"], "{found:?}");
+
+    let issued = Authority::new()?.issue("checkout.example.com")?;
+    let secret = secret("checkout-certificate", &issued, None).replace("namespace: demo", "namespace: shop");
+    std::fs::write(folder.path().join("secret.yaml"), secret)?;
+    let world = world(folder.path())?;
+    let found = pilotage_compile::check(&world, &settings);
+    ensure!(found.is_empty(), "{found:?}");
+    let egress = ReservedPort::new()?;
+    let gateway = [("namespace", "shop"), ("labels", "istio=ingressgateway")];
+    let arguments = arguments("gateway", &gateway, &egress);
+    // A cluster and its endpoints, a listener, its routes, and the secret.
+    let accepted = accept("the TLS example", &world, &arguments, Path::new("")).await?;
+    ensure!(accepted == 5, "{accepted} resources");
     Ok(())
 }
 
