@@ -10,6 +10,7 @@ use crate::settings::Settings;
 mod bootstrap;
 mod check;
 mod crds;
+mod explain;
 mod ready;
 mod render;
 mod serve;
@@ -45,6 +46,7 @@ enum Command {
     Render(render::Args),
     Bootstrap(bootstrap::Args),
     Crds(crds::Args),
+    Explain(explain::Args),
     Demo(crate::demo::Args),
     Tools(tools::Args),
     Settings(settings::Args),
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Tools(args) => tools::run(&args),
         Command::Settings(args) => settings::run(&args),

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod bootstrap;
 mod cli;
 pub mod demo;
+pub mod explain;
 pub mod pipeline;
 pub mod settings;
 mod telemetry;

@@ -1,4 +1,4 @@
-//! The settings' schema and reference page under `deploy/` are those of the types.
+//! The settings' schema and reference page and the page of problems under `deploy/` are those of the types.
 
 use std::path::Path;
 
@@ -23,6 +23,11 @@ fn schema_is_current() {
 #[test]
 fn reference_page_is_current() {
     check("settings.md", &reference());
+}
+
+#[test]
+fn page_of_problems_is_current() {
+    check("problems.md", &pilotage::explain::page());
 }
 
 #[test]

@@ -154,6 +154,14 @@ codes! {
     InvalidEndpoint = "invalid-endpoint", Warning;
 }
 
+impl Code {
+    /// The code that a mistaken name most likely means, if any is near.
+    pub fn nearest(name: &str) -> Option<Self> {
+        let near = crate::manifest::nearest(name, Self::ALL.iter().map(|code| code.name()))?;
+        Self::ALL.iter().copied().find(|code| code.name() == near)
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -16,8 +16,10 @@ use crate::pipeline::unix_time;
 Examples:
   pilotage check manifests
   pilotage check manifests -o json | jq '.[].code'
+  pilotage check manifests --fail-on warning -o github      as a step of a GitHub workflow
 
-The exit code is 1 if there are errors, and 0 if there are none, warnings or not.")]
+The exit code is 1 if there are errors, or warnings with --fail-on warning, and 0 otherwise. `pilotage explain CODE` says
+what a code means.")]
 pub(super) struct Args {
     /// The folder
     #[arg(value_name = "DIR")]
@@ -28,6 +30,18 @@ pub(super) struct Args {
     /// How problems are printed
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// The least severity at which the exit code is 1
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// Warnings as well
+    Warning,
+    /// Errors alone
+    #[default]
+    Error,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -37,6 +51,8 @@ enum Output {
     Text,
     /// One list of objects
     Json,
+    /// Annotations of a GitHub workflow
+    Github,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -58,6 +74,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match args.output {
         Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&problems)?)?,
+        Output::Github => {
+            for problem in &problems {
+                writeln!(out, "{}", annotation(problem))?;
+            }
+        }
         Output::Text => {
             for problem in &problems {
                 writeln!(out, "{problem}")?;
@@ -72,7 +93,31 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             )?;
         }
     }
-    Ok(if errors > 0 { ExitCode::from(FOUND_ERRORS) } else { ExitCode::SUCCESS })
+    let failed = errors > 0 || (args.fail_on == FailOn::Warning && warnings > 0);
+    Ok(if failed { ExitCode::from(FOUND_ERRORS) } else { ExitCode::SUCCESS })
+}
+
+/// A problem as a workflow command, which GitHub shows at the line of the file.
+fn annotation(problem: &Problem) -> String {
+    let level = match problem.severity {
+        Severity::Info => "notice",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let place = problem.position.as_ref().map(|position| {
+        format!("file={},line={},col={},", property(&position.file), position.line, position.column)
+    });
+    let place = place.unwrap_or_default();
+    let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+    let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let message = format!("{object}{}{}{hint}", with_colon(&problem.path), problem.message);
+    format!("::{level} {place}title={}::{}", property(problem.code.name()), data(&message))
+}
+
+fn with_colon(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("{path}: ") }
 }
 
 /// Puts what a folder holds into a world, and gives what is wrong with it.
@@ -87,4 +132,26 @@ pub(super) fn apply(changes: Vec<Change>, world: &mut World) -> Vec<Problem> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use pilotage_watcher::{Code, Kind, ObjectKey, Position};
+
+    use super::*;
+
+    #[test]
+    fn an_annotation_escapes_what_a_workflow_command_is_made_of() {
+        let position = Position { file: "a,b:c.yaml".into(), line: 3, column: 5 };
+        let problem = Problem::new(Code::InvalidValue, "50% is\nodd")
+            .on(ObjectKey::new(Kind::VirtualService, "shop", "a"), "spec.http[0]")
+            .at(position);
+        assert_eq!(
+            annotation(&problem),
+            "::error file=a%2Cb%3Ac.yaml,line=3,col=5,title=invalid-value::VirtualService shop/a: spec.http[0]: 50%25 \
+             is%0Aodd"
+        );
+        let placeless = Problem::new(Code::EmptyFolder, "nothing");
+        assert_eq!(annotation(&placeless), "::warning title=empty-folder::nothing");
+    }
 }
