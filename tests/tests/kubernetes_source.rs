@@ -131,7 +131,7 @@ async fn allow(client: &Client, routing: &[&str]) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "pilotage"},
         "rules": [
-            {"apiGroups": [""], "resources": ["services", "pods", "secrets"], "verbs": verbs},
+            {"apiGroups": [""], "resources": ["services", "pods"], "verbs": verbs},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": verbs},
             {"apiGroups": ["networking.istio.io"], "resources": routing, "verbs": verbs},

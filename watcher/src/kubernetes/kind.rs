@@ -30,7 +30,6 @@ pub(super) const WATCHED: &[Watched] = &[
     built_in(Kind::Service, "", "services"),
     built_in(Kind::EndpointSlice, "discovery.k8s.io", "endpointslices"),
     built_in(Kind::Pod, "", "pods"),
-    built_in(Kind::Secret, "", "secrets"),
     routing(Kind::VirtualService, "virtualservices"),
     routing(Kind::DestinationRule, "destinationrules"),
     routing(Kind::Gateway, "gateways"),
