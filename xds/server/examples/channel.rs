@@ -19,7 +19,7 @@ fn cluster(name: String) -> Resource {
 }
 
 /// Serves the latest state that the channel has brought, until the channel closes.
-pub async fn serve_channel(listener: TcpListener, mut states: mpsc::Receiver<Vec<String>>) {
+pub(crate) async fn serve_channel(listener: TcpListener, mut states: mpsc::Receiver<Vec<String>>) {
     let (cache, shutdown) = (Cache::new(), CancellationToken::new());
     // Nobody here wants to know what clients answer; `events` would tell.
     let (ads, _events) = Ads::new(cache.clone(), |_node| (), AdsConfig::default(), shutdown.clone());

@@ -17,7 +17,7 @@ fn cluster(name: &str) -> Resource {
 }
 
 /// Serves two clusters to whoever comes, and says how clients answer, until told to stop.
-pub async fn serve_static(listener: TcpListener, shutdown: CancellationToken) {
+pub(crate) async fn serve_static(listener: TcpListener, shutdown: CancellationToken) {
     let clusters: Collection = [cluster("red"), cluster("blue")].into_iter().collect();
     let cache = Cache::new();
     cache.publish(&(), Snapshot::new(Revision(1)).with(ResourceType::Cluster, Arc::new(clusters)));

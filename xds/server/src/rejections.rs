@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pilotage_protocol::{Name, Resource, ResourceType, Spared, Version};
 use pilotage_protos::discovery::Node;
+use pilotage_protos::envoy::core::node::UserAgentVersionType;
 
 /// Rejected names that are remembered for one group; beyond that all are forgotten, and counted anew.
 const NAMES: usize = 4096;
@@ -19,7 +20,16 @@ pub(crate) struct Kind(Arc<str>);
 
 impl Kind {
     pub(crate) fn of(node: &Node) -> Self {
-        Self(format!("{} {:?}", node.user_agent_name, node.user_agent_version_type).into())
+        // The numbers alone: the metadata of a build is a map, which has no order.
+        let version = match &node.user_agent_version_type {
+            Some(UserAgentVersionType::UserAgentVersion(version)) => version.clone(),
+            Some(UserAgentVersionType::UserAgentBuildVersion(build)) => {
+                let version = build.version.unwrap_or_default();
+                format!("{}.{}.{}", version.major_number, version.minor_number, version.patch)
+            }
+            None => String::new(),
+        };
+        Self(format!("{} {version}", node.user_agent_name).into())
     }
 }
 
@@ -79,6 +89,23 @@ mod tests {
 
     fn kind(name: &str) -> Kind {
         Kind::of(&Node { user_agent_name: name.to_owned(), ..Node::default() })
+    }
+
+    #[test]
+    fn a_kind_is_a_name_and_a_version() {
+        use pilotage_protos::envoy::core::BuildVersion;
+        use pilotage_protos::envoy::protobuf::{Struct, Value};
+        use pilotage_protos::envoy::types::v3::SemanticVersion;
+
+        let envoy = |minor_number, notes: &[&str]| {
+            let version = Some(SemanticVersion { major_number: 1, minor_number, patch: 0 });
+            let fields = notes.iter().map(|note| ((*note).to_owned(), Value::default())).collect();
+            let build = BuildVersion { version, metadata: Some(Struct { fields }) };
+            let version = Some(UserAgentVersionType::UserAgentBuildVersion(build));
+            Kind::of(&Node { user_agent_version_type: version, ..Node::default() })
+        };
+        assert_eq!(envoy(40, &["a", "b", "c", "d"]), envoy(40, &["d", "c", "b", "a"]));
+        assert_ne!(envoy(40, &[]), envoy(38, &[]));
     }
 
     #[test]
