@@ -2,10 +2,11 @@
 //!
 //! Field names are those of Envoy's documentation (`snake_case`); the canonical `camelCase` is read as well. An `Any`
 //! of a type that the pool does not know is written as `{"@type": …, "value": base64}` and read back the same, so
-//! that no Envoy feature is out of reach.
+//! that no Envoy feature is out of reach. JSON is for people to look at: what is confidential is never in it.
 
 mod foreign;
 mod pool;
+mod redaction;
 
 use bytes::Bytes;
 use prost::Message;
@@ -41,6 +42,7 @@ pub enum JsonError {
 }
 
 /// The JSON of the message with this type URL and these bytes; object keys are sorted, so equal messages read equal.
+/// Private keys and other inline secrets read `[redacted]`, as in Envoy's own dumps.
 ///
 /// # Errors
 /// [`JsonError::UnknownType`] for a type outside the pool, [`JsonError::Decode`] for bytes that are not of the type.
@@ -55,10 +57,12 @@ pub fn any_to_json(type_url: &str, body: &[u8]) -> Result<Value, JsonError> {
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|source| JsonError::Json { type_name, path: String::new(), source })?;
     foreign::unwrap_json(&mut json);
+    redaction::redact(&mut json);
     Ok(json)
 }
 
-/// The encoded message that this JSON describes; what [`any_to_json`] writes is read back to an equal message.
+/// The encoded message that this JSON describes; what [`any_to_json`] writes is read back to an equal
+/// message, but for what was redacted.
 ///
 /// # Errors
 /// [`JsonError::UnknownType`] for a type outside the pool; [`JsonError::Json`] for a field that the type does not

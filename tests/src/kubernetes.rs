@@ -20,5 +20,5 @@ pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
 pub use observer::{Observer, Said};
 pub use relay::Relay;
-pub use schemas::istio_crds;
+pub use schemas::{OUR_CRDS, istio_crds};
 pub use toolchain::{GO_VERSION, go};

@@ -14,6 +14,7 @@ mod manifest;
 mod mesh;
 mod proxy;
 mod python;
+mod tls;
 mod traffic;
 
 pub use acceptance::{Acceptance, Accepted};
@@ -24,4 +25,5 @@ pub use mesh::Mesh;
 pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
 pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
+pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
 pub use traffic::{Outcomes, Traffic, calls};

@@ -217,7 +217,8 @@ async fn our_definitions_refuse_what_the_parser_refuses_and_take_what_it_takes()
             differ.push(format!("the parser takes {object}"));
         }
         let kind = object["kind"].as_str().unwrap();
-        let api = resource(&client, "networking.istio.io/v1", kind, Some(namespace.name()))?;
+        let version = object["apiVersion"].as_str().unwrap();
+        let api = resource(&client, version, kind, Some(namespace.name()))?;
         match api.create(&PostParams::default(), &serde_json::from_value(object.clone())?).await {
             Ok(_) => differ.push(format!("the API server takes {object}")),
             // Refused for what it is, and not because it could not be asked.

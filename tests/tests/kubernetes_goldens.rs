@@ -15,7 +15,8 @@ use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind, Settings
 use pilotage_protocol::Name;
 use pilotage_tests::eventually;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, apply_object, create_crds, istio_crds, resource,
+    ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply_object, create_crds, istio_crds,
+    resource,
 };
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::kubernetes::Options as Following;
@@ -23,7 +24,7 @@ use pilotage_watcher::{Change, World};
 use serde_json::{Value, json};
 
 /// The kinds of golden worlds, with the API that they are written by.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 11] = [
     ("Service", "v1"),
     ("EndpointSlice", "discovery.k8s.io/v1"),
     ("Pod", "v1"),
@@ -31,6 +32,10 @@ const KINDS: [(&str, &str); 7] = [
     ("DestinationRule", "networking.istio.io/v1"),
     ("Gateway", "networking.istio.io/v1"),
     ("ServiceEntry", "networking.istio.io/v1"),
+    ("WorkloadEntry", "networking.istio.io/v1"),
+    ("Sidecar", "networking.istio.io/v1"),
+    ("Telemetry", "telemetry.istio.io/v1"),
+    ("EnvoyResources", "pilotage.dev/v1alpha1"),
 ];
 
 fn golden_worlds() -> Result<Vec<PathBuf>> {
@@ -139,6 +144,7 @@ async fn a_golden_world_means_the_same_in_a_cluster_and_in_a_folder() -> Result<
     let cluster = ControlPlane::start(Options::default()).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
+    create_crds(&client, OUR_CRDS).await?;
     let observer =
         Observer::start(&cluster.kubeconfig(Identity::Administrator)?, Following::default()).await?;
     observer.synced().await?;

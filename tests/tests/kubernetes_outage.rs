@@ -103,6 +103,12 @@ async fn calls_go_on_while_the_api_server_is_away_and_follow_it_when_it_is_back(
     let address = health.address().to_string();
     let arguments = ["--kubernetes", "--kubeconfig", kubeconfig, "--health", &address];
     let mesh = Mesh::start_with(&[], &arguments).await?;
+    let current = || async {
+        let page = http_get(health.address(), "/metrics").await?;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        let line = page.lines().find(|line| line.contains("kubernetes_current{kind=\"Service\"}"));
+        Ok::<_, anyhow::Error>(line.and_then(|line| line.split(' ').next_back()).map(str::to_owned))
+    };
     let page = || async { Ok::<_, anyhow::Error>(http_get(health.address(), "/readyz").await?) };
     assert_eq!(page().await?, "ready\n");
     let mut proxy = Proxy::sidecar(&mesh, "client", Dialect::Delta).await?;
@@ -120,6 +126,7 @@ async fn calls_go_on_while_the_api_server_is_away_and_follow_it_when_it_is_back(
     let told = String::from_utf8_lossy(&page().await?).into_owned();
     let line =
         told.lines().find(|line| line.starts_with("kubernetes Service: may be out of date: ")).unwrap();
+    assert_eq!(current().await?.as_deref(), Some("0"));
     assert!(told.starts_with("ready\n") && line.contains("Connection refused"), "{told}");
     cluster.start_api_server().await?;
     write_endpoints(&client, &namespace, &after).await?;
@@ -127,6 +134,7 @@ async fn calls_go_on_while_the_api_server_is_away_and_follow_it_when_it_is_back(
     eventually("calls reaching the new endpoint", moved).await?;
     let told = || async { (page().await.ok()? == "ready\n").then_some(()) };
     eventually("every kind being followed again", told).await?;
+    assert_eq!(current().await?.as_deref(), Some("1"));
     traffic.flows(100).await?;
     let outcomes = traffic.stop().await?;
     outcomes.none_failed()?;

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use kube::Client;
 use pilotage_tests::eventually;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, apply, apply_cluster, create_crds, istio_crds,
+    ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply, apply_cluster, create_crds,
+    istio_crds,
 };
 use pilotage_watcher::Kind;
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
@@ -90,6 +91,8 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     observer.synced().await?;
     assert_eq!(observer.status().kinds[&Kind::VirtualService], KindState::Absent);
     create_crds(&client, &istio_crds().await?).await?;
+    // The kind of ours that nobody else defines.
+    create_crds(&client, OUR_CRDS).await?;
     let namespace = Namespace::create(&client, "role").await?;
     apply(&client, namespace.name(), OBJECTS).await?;
     let following = || async {

@@ -8,8 +8,8 @@ use anyhow::Result;
 use kube::Client;
 use kube::api::DeleteParams;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, Said, apply, apply_object, create_crds, istio_crds,
-    resource,
+    ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, Said, apply, apply_object, create_crds,
+    istio_crds, resource,
 };
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
 use pilotage_watcher::{Code, Kind, ObjectKey};
@@ -20,7 +20,7 @@ const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
 const ISTIO: &str = "networking.istio.io/v1";
 
 /// Every kind of the manifests, with the API that it is written by and its name there.
-const KINDS: [(Kind, &str, &str); 7] = [
+const KINDS: [(Kind, &str, &str); 11] = [
     (Kind::Service, "v1", "checkout"),
     (Kind::EndpointSlice, "discovery.k8s.io/v1", "checkout-1"),
     (Kind::Pod, "v1", "checkout-a"),
@@ -28,6 +28,10 @@ const KINDS: [(Kind, &str, &str); 7] = [
     (Kind::DestinationRule, ISTIO, "checkout"),
     (Kind::Gateway, ISTIO, "edge"),
     (Kind::ServiceEntry, ISTIO, "payments"),
+    (Kind::WorkloadEntry, ISTIO, "payments-1"),
+    (Kind::Sidecar, ISTIO, "checkout"),
+    (Kind::Telemetry, "telemetry.istio.io/v1", "logs"),
+    (Kind::EnvoyResources, "pilotage.dev/v1alpha1", "raw"),
 ];
 
 /// The labels of an object, if it is there.
@@ -46,7 +50,11 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
         Kind::DestinationRule => &world.destination_rules().find(|it| is(&it.meta))?.meta,
         Kind::Gateway => &world.gateway(namespace, name)?.meta,
         Kind::ServiceEntry => &world.service_entries().find(|it| is(&it.meta))?.meta,
-        other => unreachable!("no {other:?} is created here"),
+        Kind::WorkloadEntry => &world.workload_entries().find(|it| is(&it.meta))?.meta,
+        Kind::Sidecar => &world.sidecars().find(|it| is(&it.meta))?.meta,
+        Kind::Telemetry => &world.telemetries().find(|it| is(&it.meta))?.meta,
+        Kind::EnvoyResources => &world.envoy_resources().find(|it| is(&it.meta))?.meta,
+        Kind::Secret => &world.secret(namespace, name)?.meta,
     };
     Some(meta.labels.keys().map(ToString::to_string).collect())
 }
@@ -114,6 +122,9 @@ async fn what_was_there_before_is_told_before_synced_with_the_age_that_the_serve
     Ok(())
 }
 
+/// The routing kinds but for VirtualServices.
+const OTHERS: &[&str] = &["destinationrules", "gateways", "serviceentries", "workloadentries", "sidecars"];
+
 /// A role that lets Pilotage read some resources of the routing kinds, and everything of the others.
 async fn allow(client: &Client, routing: &[&str]) -> Result<()> {
     let verbs = json!(["get", "list", "watch"]);
@@ -124,6 +135,7 @@ async fn allow(client: &Client, routing: &[&str]) -> Result<()> {
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": verbs},
             {"apiGroups": ["networking.istio.io"], "resources": routing, "verbs": verbs},
+            {"apiGroups": ["telemetry.istio.io", "pilotage.dev"], "resources": ["*"], "verbs": verbs},
         ],
     });
     let binding = json!({
@@ -145,7 +157,8 @@ async fn a_kind_that_may_not_be_read_is_a_problem_until_it_may() -> Result<()> {
     let mut cluster = ControlPlane::start(options).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
-    allow(&client, &["destinationrules", "gateways", "serviceentries"]).await?;
+    create_crds(&client, OUR_CRDS).await?;
+    allow(&client, OTHERS).await?;
     let namespace = Namespace::create(&client, "rights").await?;
     apply(&client, namespace.name(), OBJECTS).await?;
     for index in 0..7 {
@@ -175,13 +188,13 @@ async fn a_kind_that_may_not_be_read_is_a_problem_until_it_may() -> Result<()> {
     assert!(text.contains("virtualservices.networking.istio.io") && text.contains("role"), "{text}");
     assert!(matches!(observer.status().kinds[&Kind::VirtualService], KindState::Forbidden(_)));
 
-    allow(&client, &["virtualservices", "destinationrules", "gateways", "serviceentries"]).await?;
+    allow(&client, &[&["virtualservices"], OTHERS].concat()).await?;
     let read =
         |said: &Said| (said.world.virtual_services().count() == 1 && said.problems.is_empty()).then_some(());
     observer.until("the kind being read", read).await?;
 
     // A watch that runs is not cut when its right is taken away; the next one is refused.
-    allow(&client, &["destinationrules", "gateways", "serviceentries"]).await?;
+    allow(&client, OTHERS).await?;
     cluster.kill_api_server().await;
     cluster.start_api_server().await?;
     let problem = observer.until("the problem", |said| said.problems.values().next().cloned()).await?;

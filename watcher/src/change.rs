@@ -9,8 +9,8 @@ use serde::{Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Service, ServiceEntry, Sidecar,
-    Telemetry, VirtualService, WithMeta, WorkloadEntry,
+    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Secret, Service, ServiceEntry,
+    Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 
 /// The name of a source, such as `directory:manifests`.
@@ -41,6 +41,8 @@ pub enum Kind {
     Telemetry,
     /// `pilotage.dev` EnvoyResources.
     EnvoyResources,
+    /// `v1` Secret.
+    Secret,
 }
 
 /// The identity of an object: kind, namespace and name.
@@ -99,6 +101,8 @@ pub enum Object {
     Telemetry(Arc<WithMeta<Telemetry>>),
     /// An EnvoyResources.
     EnvoyResources(Arc<WithMeta<EnvoyResources>>),
+    /// A Secret.
+    Secret(Arc<WithMeta<Secret>>),
 }
 
 impl Object {
@@ -116,6 +120,7 @@ impl Object {
             Self::Sidecar(_) => Kind::Sidecar,
             Self::Telemetry(_) => Kind::Telemetry,
             Self::EnvoyResources(_) => Kind::EnvoyResources,
+            Self::Secret(_) => Kind::Secret,
         }
     }
 
@@ -133,6 +138,7 @@ impl Object {
             Self::Sidecar(object) => &object.meta,
             Self::Telemetry(object) => &object.meta,
             Self::EnvoyResources(object) => &object.meta,
+            Self::Secret(object) => &object.meta,
         }
     }
 
@@ -150,6 +156,7 @@ impl Object {
             (Self::Sidecar(a), Self::Sidecar(b)) => Arc::ptr_eq(a, b),
             (Self::Telemetry(a), Self::Telemetry(b)) => Arc::ptr_eq(a, b),
             (Self::EnvoyResources(a), Self::EnvoyResources(b)) => Arc::ptr_eq(a, b),
+            (Self::Secret(a), Self::Secret(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -193,6 +200,8 @@ pub struct Batch {
 pub struct Touched {
     /// Services (namespace, name) of which only endpoints changed.
     pub endpoints: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// Secrets (namespace, name) of which only the content changed, so that what refers to them stays as it is.
+    pub secrets: BTreeSet<(Arc<str>, Arc<str>)>,
     /// Objects of every other kind that changed.
     pub config: BTreeSet<ObjectKey>,
 }
@@ -200,12 +209,13 @@ pub struct Touched {
 impl Touched {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty() && self.config.is_empty()
+        self.endpoints.is_empty() && self.secrets.is_empty() && self.config.is_empty()
     }
 
     /// Adds what another change affected.
     pub fn merge(&mut self, other: Self) {
         self.endpoints.extend(other.endpoints);
+        self.secrets.extend(other.secrets);
         self.config.extend(other.config);
     }
 }

@@ -20,6 +20,7 @@ mod json;
 mod node;
 mod object;
 mod path;
+mod secret;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::resources::{
-    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Service, ServiceEntry, Sidecar, Telemetry,
-    VirtualService, WithMeta, WorkloadEntry,
+    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Secret, Service, ServiceEntry, Sidecar,
+    Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
@@ -35,6 +35,8 @@ pub struct World {
     sidecars: Table<Sidecar>,
     telemetries: Table<Telemetry>,
     envoy_resources: Table<EnvoyResources>,
+    secrets: Table<Secret>,
+    time: i64,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             Object::EnvoyResources(new) => config(&mut self.envoy_resources, id, Some(new), key),
             Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
             Object::Pod(new) => self.set_pod(id, Some(new)),
+            Object::Secret(new) => self.set_secret(id, Some(new)),
         }
     }
 
@@ -72,6 +75,7 @@ impl World {
             Kind::EnvoyResources => config(&mut self.envoy_resources, id, None, key.clone()),
             Kind::EndpointSlice => self.set_slice(id, None),
             Kind::Pod => self.set_pod(id, None),
+            Kind::Secret => self.set_secret(id, None),
         }
     }
 
@@ -105,12 +109,14 @@ impl World {
         self.pods.get(&(namespace.into(), name.into()))
     }
 
+    /// Every Pod, by namespace and name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<WithMeta<Pod>>> {
+        self.pods.values()
+    }
+
     /// Every Pod of a namespace.
     pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Pod>>> {
-        self.pods
-            .range((Arc::from(namespace), Arc::from(""))..)
-            .take_while(move |((other, _), _)| &**other == namespace)
-            .map(|(_, pod)| pod)
+        in_namespace(&self.pods, namespace)
     }
 
     /// Every VirtualService, by namespace and name.
@@ -161,6 +167,31 @@ impl World {
     /// Every EnvoyResources, by namespace and name.
     pub fn envoy_resources(&self) -> impl Iterator<Item = &Arc<WithMeta<EnvoyResources>>> {
         self.envoy_resources.values()
+    }
+
+    /// One Secret.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Secret>>> {
+        self.secrets.get(&(namespace.into(), name.into()))
+    }
+
+    /// Every Secret of a namespace.
+    pub fn secrets_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Secret>>> {
+        in_namespace(&self.secrets, namespace)
+    }
+
+    /// The namespaces that have a Secret of this name.
+    pub fn namespaces_with_secret<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        self.secrets.keys().filter(move |(_, known)| **known == *name).map(|(namespace, _)| namespace)
+    }
+
+    /// What time it is, in seconds since 1970, for certificates that have ended; 0, the default, is before any has.
+    pub fn time(&self) -> i64 {
+        self.time
+    }
+
+    /// Tells what time it is; the world itself reads no clock.
+    pub fn set_time(&mut self, time: i64) {
+        self.time = time;
     }
 
     /// Whether nothing is there that could be served.
@@ -224,6 +255,68 @@ impl World {
         }
         touched
     }
+
+    /// A Secret that nobody names touches nothing, and one that is as usable as before only those that hold it.
+    fn set_secret(&mut self, id: NamespacedName, mut new: Option<Arc<WithMeta<Secret>>>) -> Touched {
+        let mut touched = Touched::default();
+        let old = self.secrets.get(&id).cloned();
+        if let (Some(old), Some(new)) = (&old, &mut new)
+            && (new.spec.pair.fault.is_some() || new.spec.authorities.fault.is_some())
+        {
+            let new = Arc::make_mut(new);
+            new.spec.pair.keep(&old.spec.pair);
+            new.spec.authorities.keep(&old.spec.authorities);
+        }
+        match &new {
+            Some(new) => self.secrets.insert(id.clone(), new.clone()),
+            None => self.secrets.remove(&id),
+        };
+        if old == new || !self.names_secret(&id.1) {
+            return touched;
+        }
+        match (&old, &new) {
+            (Some(old), Some(new))
+                if old.spec.pair.is_alike(&new.spec.pair)
+                    && old.spec.authorities.is_alike(&new.spec.authorities) =>
+            {
+                touched.secrets.insert(id);
+            }
+            _ => {
+                touched.config.insert(ObjectKey::new(Kind::Secret, id.0, id.1));
+            }
+        }
+        touched
+    }
+
+    /// Whether a Gateway or a DestinationRule anywhere names a Secret so.
+    fn names_secret(&self, name: &str) -> bool {
+        let servers = self.gateways.values().flat_map(|gateway| &gateway.spec.servers);
+        let servers = servers.filter_map(|server| server.tls.as_ref()).flat_map(|tls| {
+            tls.credential_name.iter().chain(&tls.credential_names).chain(&tls.ca_cert_credential_name)
+        });
+        let policies = self.destination_rules.values().flat_map(|rule| {
+            let subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            rule.spec.traffic_policy.iter().chain(subsets)
+        });
+        let policies = policies.flat_map(|policy| {
+            let ports = policy.port_level_settings.iter().filter_map(|port| port.tls.as_ref());
+            policy.tls.iter().chain(ports).filter_map(|tls| tls.credential_name.as_ref())
+        });
+        servers.chain(policies).any(|written| {
+            let written = written.rsplit('/').next().unwrap_or(written);
+            written == name || name.strip_suffix("-cacert") == Some(written)
+        })
+    }
+}
+
+fn in_namespace<'a, T>(
+    table: &'a Table<T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a Arc<WithMeta<T>>> {
+    table
+        .range((Arc::from(namespace), Arc::from(""))..)
+        .take_while(move |((other, _), _)| &**other == namespace)
+        .map(|(_, object)| object)
 }
 
 fn config<T: PartialEq>(

@@ -15,6 +15,8 @@ mod fuzz;
 mod objects;
 #[path = "manifests/pasted.rs"]
 mod pasted;
+#[path = "manifests/secrets.rs"]
+mod secrets;
 
 /// What a folder of these files is read as.
 struct Read {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 mod metrics;
 mod readiness;
 
+pub(crate) use metrics::Currency;
 pub use metrics::Metrics;
 pub use readiness::{Readiness, Task};
 

@@ -9,7 +9,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotage_compile::{Compiled, Group, Settings, compile_endpoints};
+use pilotage_compile::{Compiled, Group, Settings, compile_endpoints, compile_secrets};
 use pilotage_protocol::{Name, ResourceType, Revision};
 use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
@@ -166,22 +166,27 @@ impl Pipeline {
             self.stale.extend(self.groups.keys().cloned());
             self.debounce.note(Instant::now());
         }
-        if !touched.endpoints.is_empty() {
-            self.publish_endpoints(&touched);
+        if !touched.endpoints.is_empty() || !touched.secrets.is_empty() {
+            self.publish_at_once(&touched);
+        }
+        if !touched.secrets.is_empty() {
+            // Nothing is to be compiled, but what is wrong with the Secrets may be another thing now.
+            self.debounce.note(Instant::now());
         }
     }
 
-    /// The endpoint lane: at once, and only the Services that were touched.
-    fn publish_endpoints(&mut self, touched: &Touched) {
+    /// The lane of endpoints and of the content of secrets: at once, and only what was touched.
+    fn publish_at_once(&mut self, touched: &Touched) {
         if let Some(compiling) = &mut self.compiling {
-            compiling.overtaken.extend(touched.endpoints.iter().cloned());
+            compiling.overtaken.endpoints.extend(touched.endpoints.iter().cloned());
+            compiling.overtaken.secrets.extend(touched.secrets.iter().cloned());
         }
         // A revision tells that everything up to it is there. While configuration is still to come, it must not rise.
         let is_complete = self.compiling.is_none() && self.stale.is_empty();
         let count = self.groups.len();
         for (group, member) in &mut self.groups {
             let Some(previous) = &member.compiled else { continue };
-            let compiled = compile_endpoints(&self.world, previous, &touched.endpoints);
+            let compiled = refreshed(&self.world, previous, touched);
             if is_complete {
                 member.published = self.revision;
             }
@@ -200,6 +205,7 @@ impl Pipeline {
             Some(Order { demanded: member.demanded.clone(), previous: member.compiled.clone(), group })
         });
         let orders = orders.collect();
+        self.world.set_time(unix_time());
         debug!(revision = self.revision.0, "compiling");
         self.compiling =
             Some(Compiling::start(self.world.clone(), self.settings.clone(), orders, self.revision));
@@ -215,7 +221,7 @@ impl Pipeline {
         for (group, mut compiled) in outcome.compiled {
             let Some(member) = self.groups.get_mut(&group) else { continue };
             if !overtaken.is_empty() {
-                compiled = compile_endpoints(&self.world, &compiled, &overtaken);
+                compiled = refreshed(&self.world, &compiled, &overtaken);
             }
             member.published = revision;
             self.cache.publish(&group, compiled.snapshot().clone().at(revision));
@@ -257,6 +263,21 @@ impl Pipeline {
             self.cache.evict(&group);
         }
     }
+}
+
+/// What a group is told, with the endpoints and secrets that were touched as they are now.
+fn refreshed(world: &World, previous: &Compiled, touched: &Touched) -> Compiled {
+    let compiled = compile_endpoints(world, previous, &touched.endpoints);
+    match touched.secrets.is_empty() {
+        true => compiled,
+        false => compile_secrets(world, &compiled, &touched.secrets),
+    }
+}
+
+/// Seconds since 1970, by which certificates are found to have ended.
+pub(crate) fn unix_time() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.ok().and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or_default()
 }
 
 /// Ends at an instant; never, where there is none.

@@ -66,7 +66,12 @@ pub fn resource(
 ) -> Result<Api<AnyObject>> {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     ensure!(!version.is_empty() && !kind.is_empty(), "{api_version:?} {kind:?} is no kind");
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let kind = GroupVersionKind::gvk(group, version, kind);
+    let resource = match &*kind.kind {
+        // It is a plural already.
+        "EnvoyResources" => ApiResource::from_gvk_with_plural(&kind, "envoyresources"),
+        _ => ApiResource::from_gvk(&kind),
+    };
     Ok(match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
@@ -120,11 +125,18 @@ pub async fn apply_object(client: &Client, namespace: Option<&str>, object: &Val
     applied.with_context(|| format!("{kind} {}/{name}", namespace.unwrap_or_default()))
 }
 
-/// The routing kinds that are read.
-const ROUTING: [&str; 4] = ["VirtualService", "DestinationRule", "Gateway", "ServiceEntry"];
+/// The kinds that are read, by the groups that define them.
+const READ: [(&str, &[&str]); 3] = [
+    (
+        "networking.istio.io",
+        &["VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "WorkloadEntry", "Sidecar"],
+    ),
+    ("telemetry.istio.io", &["Telemetry"]),
+    ("pilotage.dev", &["EnvoyResources"]),
+];
 
-/// Puts those CustomResourceDefinitions of some manifests in place that are of kinds that are read, and waits until
-/// they are served.
+/// Puts those CustomResourceDefinitions of some manifests in place that are of kinds that are read and that are not
+/// there yet, and waits until they are served.
 ///
 /// # Errors
 /// One is refused, or not served in time.
@@ -133,8 +145,9 @@ pub async fn create_crds(client: &Client, manifests: &str) -> Result<()> {
     let documents = serde_saphyr::from_multiple::<CustomResourceDefinition>(manifests);
     let mut names = Vec::new();
     for crd in documents.map_err(|error| anyhow::anyhow!("{error}"))? {
-        let is_read = ROUTING.contains(&&*crd.spec.names.kind) && crd.spec.group == "networking.istio.io";
-        if is_read {
+        let (group, kind) = (&*crd.spec.group, &*crd.spec.names.kind);
+        let is_read = READ.iter().any(|(known, kinds)| *known == group && kinds.contains(&kind));
+        if is_read && crds.get_opt(&crd.name_any()).await?.is_none() {
             crds.create(&PostParams::default(), &crd).await.with_context(|| crd.name_any())?;
             names.push(crd.name_any());
         }

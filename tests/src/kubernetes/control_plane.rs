@@ -20,7 +20,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::identity::kubeconfig;
-use super::{Assets, Identity, create_crds, istio_crds};
+use super::{Assets, Identity, OUR_CRDS, create_crds, istio_crds};
 
 /// How long a start may take; it takes about 3 s where the machine is not loaded.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -51,7 +51,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// The control plane that the tests of this process share while any of them holds it. It has Istio's definitions of
-    /// the routing kinds. Nobody may stop it, and each test keeps to a namespace of its own.
+    /// the routing kinds, and ours of the rest. Nobody may stop it, and each test keeps to a namespace of its own.
     ///
     /// # Errors
     /// As of [`ControlPlane::start`].
@@ -64,6 +64,7 @@ impl ControlPlane {
         let started = Arc::new(Self::start(Options::default()).await?);
         let client = started.client(Identity::Administrator).await?;
         create_crds(&client, &istio_crds().await?).await?;
+        create_crds(&client, OUR_CRDS).await?;
         *shared = Arc::downgrade(&started);
         Ok(started)
     }

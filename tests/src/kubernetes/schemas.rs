@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::toolchain::{go, modules, run};
 
+/// The CustomResourceDefinitions that are shipped.
+pub const OUR_CRDS: &str = include_str!("../../../deploy/kubernetes/crds.yaml");
+
 /// The CustomResourceDefinitions of `istio.io/api`, fetched through the Go module proxy and checked by `go.sum`.
 ///
 /// # Errors

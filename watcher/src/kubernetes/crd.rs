@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::kind::{WATCHED, Watched};
 use crate::Kind;
-use crate::resources::{DestinationRule, Gateway, ServiceEntry, VirtualService};
+use crate::resources::{
+    DestinationRule, EnvoyResources, Gateway, ServiceEntry, Sidecar, Telemetry, VirtualService, WorkloadEntry,
+};
 
 mod rules;
 mod structural;
@@ -27,7 +29,11 @@ fn spec(kind: Kind) -> Option<Value> {
         Kind::DestinationRule => schema_of::<DestinationRule>(),
         Kind::Gateway => schema_of::<Gateway>(),
         Kind::ServiceEntry => schema_of::<ServiceEntry>(),
-        _ => return None,
+        Kind::WorkloadEntry => schema_of::<WorkloadEntry>(),
+        Kind::Sidecar => schema_of::<Sidecar>(),
+        Kind::Telemetry => schema_of::<Telemetry>(),
+        Kind::EnvoyResources => schema_of::<EnvoyResources>(),
+        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Secret => return None,
     };
     structural::structure(&mut schema);
     rules::apply(kind, &mut schema);
@@ -88,7 +94,7 @@ mod tests {
     #[test]
     fn each_definition_fits_into_the_annotation_that_kubectl_apply_writes() {
         let definitions = custom_resource_definitions();
-        assert_eq!(definitions.len(), 4);
+        assert_eq!(definitions.len(), WATCHED.iter().filter(|watched| watched.custom).count());
         for definition in definitions {
             let size = definition.to_string().len();
             assert!(size < 256 * 1024, "{} has {size} bytes", definition["metadata"]["name"]);

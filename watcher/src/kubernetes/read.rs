@@ -83,6 +83,15 @@ pub(super) fn read(head: &Head, json: &str) -> Reading {
             },
             Object::Pod,
         ),
+        Kind::Secret => {
+            let mut reading =
+                built_in(head, json, |secret| (convert::secret(secret), Vec::new()), Object::Secret);
+            // The reader's words may hold what it read.
+            for problem in &mut reading.problems {
+                "the object is not what a Secret is".clone_into(&mut problem.message);
+            }
+            reading
+        }
         Kind::VirtualService
         | Kind::DestinationRule
         | Kind::Gateway
@@ -150,6 +159,7 @@ fn aged(head: &Head, mut object: Object) -> Object {
         Object::Sidecar(object) => set(head, object),
         Object::Telemetry(object) => set(head, object),
         Object::EnvoyResources(object) => set(head, object),
+        Object::Secret(object) => set(head, object),
     }
     object
 }

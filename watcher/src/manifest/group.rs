@@ -21,6 +21,7 @@ pub(crate) enum Form {
     Sidecar,
     Telemetry,
     EnvoyResources,
+    Secret,
 }
 
 /// What an `apiVersion` and a `kind` say together.
@@ -49,7 +50,12 @@ const GROUPS: &[Group] = &[
     Group {
         name: "",
         versions: &["v1"],
-        forms: &[("Service", Form::Service), ("Endpoints", Form::Endpoints), ("Pod", Form::Pod)],
+        forms: &[
+            ("Service", Form::Service),
+            ("Endpoints", Form::Endpoints),
+            ("Pod", Form::Pod),
+            ("Secret", Form::Secret),
+        ],
         not_served: &[],
     },
     Group {
@@ -123,7 +129,6 @@ const OTHER_CORE_KINDS: &[&str] = &[
     "PodTemplate",
     "ReplicationController",
     "ResourceQuota",
-    "Secret",
     "ServiceAccount",
 ];
 

@@ -15,6 +15,7 @@ use super::flat::Flat;
 use super::group::{self, Form, Recognized};
 use super::node::{Mark, Node, Value};
 use super::path::locate;
+use super::secret;
 use super::{Format, json, yaml};
 use crate::resources::{WithMeta, convert};
 use crate::validation::{self, Validate};
@@ -199,6 +200,7 @@ impl Reading {
             Form::Sidecar => self.routing(node, &key, api_version, Object::Sidecar),
             Form::Telemetry => self.routing(node, &key, api_version, Object::Telemetry),
             Form::EnvoyResources => self.routing(node, &key, api_version, Object::EnvoyResources),
+            Form::Secret => self.secret(node, &key),
         };
         for problem in validation::names(&key) {
             self.problem(locate(node, &problem.path), problem);
@@ -240,6 +242,17 @@ impl Reading {
         self.checked(node, key, before, written.spec.validate());
         let meta = convert::meta(api_version, written.metadata);
         Some(vec![wrap(Arc::new(unaged(WithMeta { meta, spec: written.spec })))])
+    }
+
+    fn secret(&mut self, node: &Node, key: &ObjectKey) -> Option<Vec<Object>> {
+        let before = self.problems.len();
+        let written: secret::Written = self.decoded(node, key)?;
+        let (entries, problems) = secret::entries(node);
+        self.checked(node, key, before, problems);
+        Some(vec![Object::Secret(Arc::new(unaged(WithMeta {
+            meta: convert::meta("v1", ObjectMeta { annotations: None, ..written.metadata }),
+            spec: convert::of_entries(entries),
+        })))])
     }
 
     /// Takes in what checks of the values found, but for what follows from a field that could not be read: it stood at
@@ -314,6 +327,7 @@ fn key(form: Form, namespace: Option<&str>, name: &str) -> ObjectKey {
         Form::Sidecar => Kind::Sidecar,
         Form::Telemetry => Kind::Telemetry,
         Form::EnvoyResources => Kind::EnvoyResources,
+        Form::Secret => Kind::Secret,
     };
     ObjectKey::new(kind, namespace, name)
 }

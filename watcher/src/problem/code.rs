@@ -124,6 +124,14 @@ codes! {
     UnreachableRule = "unreachable-rule", Warning, "IST0130";
     /// A plaintext protocol with TLS settings.
     TlsOnPlaintext = "tls-on-plaintext", Warning;
+    /// A Secret that does not exist where it is looked for.
+    UnknownSecret = "unknown-secret", Error, "IST0101";
+    /// A Secret without what is wanted of it, or with a certificate or key that cannot be used.
+    InvalidSecret = "invalid-secret", Error, "IST0161";
+    /// A certificate that has ended.
+    ExpiredCertificate = "expired-certificate", Warning, "IST0161";
+    /// TLS to endpoints whose certificates nobody checks.
+    UnverifiedServer = "unverified-server", Warning, "IST0128";
     /// Something that is read but not served.
     NotSupported = "not-supported", Warning;
     /// A setting that has no effect where it stands.

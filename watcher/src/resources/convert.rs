@@ -5,12 +5,16 @@
 
 mod endpoints;
 mod metadata;
+mod pem;
 mod pod;
+mod secret;
 mod service;
 
 pub use endpoints::{endpoint_slice, endpoints, mirrored_key};
 pub use metadata::meta;
 pub use pod::pod;
+pub use secret::secret;
+pub(crate) use secret::{Entries, of_entries};
 pub use service::service;
 
 use crate::{Code, ObjectKey, Problem};

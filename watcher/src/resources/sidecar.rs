@@ -1,11 +1,12 @@
 //! Sidecar, field by field as `networking.istio.io/v1` has it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ConnectionPool, Destination, ServerTls, ServiceEntryPort, ServiceEntrySelector};
 
 /// What the proxies beside some workloads take in, and what they know of the rest.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sidecar {
     /// The workloads; all of the namespace where unset.
@@ -21,7 +22,7 @@ pub struct Sidecar {
 }
 
 /// A listener for calls to the workload.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SidecarIngress {
     /// The port that is listened on.
@@ -39,7 +40,7 @@ pub struct SidecarIngress {
 }
 
 /// The hosts that the workload calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SidecarEgress {
     /// A port or Unix socket of its own.
@@ -53,7 +54,7 @@ pub struct SidecarEgress {
 }
 
 /// What is done with calls to hosts that nobody knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutboundTrafficPolicy {
     /// `REGISTRY_ONLY` or `ALLOW_ANY`.

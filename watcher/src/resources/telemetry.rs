@@ -1,12 +1,13 @@
 //! Telemetry, of which access logs are served, as `telemetry.istio.io/v1` has it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::WorkloadSelector;
 
 /// What proxies tell of the calls that go through them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Telemetry {
     /// The workloads; all of the namespace where unset.
@@ -24,7 +25,7 @@ pub struct Telemetry {
 }
 
 /// Which calls are logged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AccessLogging {
     /// Which side of a call it is for.
@@ -38,7 +39,7 @@ pub struct AccessLogging {
 }
 
 /// A side of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogSelector {
     /// `CLIENT`, `SERVER` or `CLIENT_AND_SERVER`.
@@ -46,7 +47,7 @@ pub struct LogSelector {
 }
 
 /// A place where logs go, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderRef {
     /// The name.
@@ -54,7 +55,7 @@ pub struct ProviderRef {
 }
 
 /// Which calls are logged, by an expression of the Common Expression Language.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogFilter {
     /// The expression.

@@ -41,6 +41,7 @@ fn slice(name: &str, service: &str, pods: &[&str], mirrored: bool) -> Object {
 fn touched(endpoints: &[&str], config: &[(Kind, &str)]) -> Touched {
     Touched {
         endpoints: endpoints.iter().map(|name| ("ns".into(), (*name).into())).collect(),
+        secrets: BTreeSet::new(),
         config: config.iter().map(|(kind, name)| ObjectKey::new(*kind, "ns", *name)).collect(),
     }
 }

@@ -93,11 +93,11 @@ fn kinds_that_are_not_served() {
     );
     let read = read(&[(
         "f.yaml",
-        "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: apps/v1\nkind: Deployment\n---\napiVersion: v1\nkind: Secret\n",
+        "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: apps/v1\nkind: Deployment\n---\napiVersion: v1\nkind: Namespace\n",
     )]);
     let passed_over: Vec<_> =
         read.reading.stats.passed_over.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
-    assert_eq!(passed_over, ["ConfigMap 1", "Deployment 1", "Secret 1"]);
+    assert_eq!(passed_over, ["ConfigMap 1", "Deployment 1", "Namespace 1"]);
     assert_eq!((read.reading.stats.files, read.reading.stats.documents), (1, 3));
     assert_eq!(read.problems.len(), 1, "only that the folder is empty: {:?}", read.problems);
 }

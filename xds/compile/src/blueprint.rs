@@ -7,9 +7,10 @@ use pilotage_protocol::{Name, ResourceType};
 use pilotage_watcher::{Code, World};
 
 use crate::access_log::access_log;
+use crate::credentials::{Credentials, SecretPlan};
 use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
-use crate::ir::{Cluster, Discovery, Entry, Listener, RouteTable};
+use crate::ir::{Cluster, Discovery, Listener, RouteTable};
 use crate::raw::{Operation, RawResources, raw_resources};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
@@ -26,6 +27,7 @@ pub(crate) struct Blueprint {
     pub(crate) assignments: BTreeMap<Name, AssignmentPlan>,
     /// What is told in Envoy's own words.
     pub(crate) raw: RawResources,
+    pub(crate) secrets: BTreeMap<Name, SecretPlan>,
     pub(crate) report: Report,
 }
 
@@ -54,6 +56,7 @@ pub(crate) fn blueprint(
     let routing = Routing::of(world, group, settings, &sidecar, &mut report);
     let log = access_log(world, group, settings, &mut report);
     let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
+    let mut credentials = Credentials::of(world, group);
     let mut blueprint = Blueprint { report, ..Blueprint::default() };
     match group.kind {
         ProxyKind::Sidecar { egress_port, tcp_egress } => {
@@ -61,19 +64,20 @@ pub(crate) fn blueprint(
             if tcp_egress {
                 egress::opaque(egress_port, &scope, &mut blueprint);
             }
-            clusters(&scope, &mut blueprint, |_| true);
+            clusters(&scope, &mut credentials, &mut blueprint, |_| true);
         }
         ProxyKind::Gateway => {
-            edge::listeners(world, &scope, &routing, &mut blueprint);
+            edge::listeners(world, &scope, &routing, &mut credentials, &mut blueprint);
             let used = used(&blueprint);
-            clusters(&scope, &mut blueprint, |name| used.contains(name));
+            clusters(&scope, &mut credentials, &mut blueprint, |name| used.contains(name));
         }
         ProxyKind::Grpc => {
             proxyless::listeners(asked, &scope, &routing, &mut blueprint);
             let used = used(&blueprint);
-            clusters(&scope, &mut blueprint, |name| used.contains(name));
+            clusters(&scope, &mut credentials, &mut blueprint, |name| used.contains(name));
         }
     }
+    blueprint.secrets = credentials.plans;
     for listener in blueprint.listeners.values_mut() {
         listener.log = log;
     }
@@ -127,14 +131,16 @@ impl Blueprint {
 fn used(blueprint: &Blueprint) -> BTreeSet<Arc<str>> {
     let routed = blueprint.routes.values().flat_map(|table| &table.hosts).flat_map(|host| &host.rules);
     let routed = routed.flat_map(|rule| rule.clusters().cloned());
-    let direct = blueprint.listeners.values().filter_map(|listener| match &listener.entry {
-        Entry::Tcp { cluster, .. } => Some(cluster.clone()),
-        Entry::Http { .. } | Entry::Client { .. } => None,
-    });
-    routed.chain(direct).collect()
+    let direct = blueprint.listeners.values().flat_map(|listener| listener.entry.clusters());
+    routed.chain(direct.cloned()).collect()
 }
 
-fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) -> bool) {
+fn clusters(
+    scope: &Scope<'_>,
+    credentials: &mut Credentials<'_>,
+    blueprint: &mut Blueprint,
+    wanted: impl Fn(&str) -> bool,
+) {
     for host in scope.hosts.iter() {
         if host.preference.only_same_node && scope.group.location.node.is_empty() {
             let message = "a proxy that does not say which node it runs on calls endpoints on every node";
@@ -153,7 +159,7 @@ fn clusters(scope: &Scope<'_>, blueprint: &mut Blueprint, wanted: impl Fn(&str) 
                 }
                 let report = &mut blueprint.report;
                 let Some((cluster, spread)) =
-                    clusters::cluster(host, port, subset, rule, scope.group, report)
+                    clusters::cluster(host, port, subset, rule, scope.group, credentials, report)
                 else {
                     continue;
                 };

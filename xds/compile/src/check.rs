@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_protocol::Name;
+use pilotage_watcher::resources::{Pod, WithMeta};
 use pilotage_watcher::{Code, Problem, Severity, World};
 
 use crate::blueprint::blueprint;
@@ -80,14 +81,32 @@ fn sidecars(world: &World) -> BTreeSet<Group> {
     groups
 }
 
+/// For every Gateway, in each namespace with Pods that it selects, for that is where its Secrets are looked for; where
+/// there are none that anyone knows of, in its own.
 fn gateways(world: &World) -> BTreeSet<Group> {
-    let group = |namespace: &Arc<str>, selector: &BTreeMap<String, String>| Group {
-        kind: ProxyKind::Gateway,
-        namespace: namespace.clone(),
-        labels: labels(selector),
-        location: somewhere(),
-    };
-    world.gateways().map(|gateway| group(&gateway.meta.namespace, &gateway.spec.selector)).collect()
+    let mut groups = BTreeSet::new();
+    for gateway in world.gateways() {
+        let selector = &gateway.spec.selector;
+        let is_selected = |pod: &WithMeta<Pod>| {
+            let has = |(key, value): (&String, &String)| {
+                pod.meta.labels.get(key.as_str()).is_some_and(|found| **found == **value)
+            };
+            !selector.is_empty() && selector.iter().all(has)
+        };
+        let selected = world.pods().filter(|pod| is_selected(pod)).map(|pod| pod.meta.namespace.clone());
+        let mut namespaces: BTreeSet<Arc<str>> = selected.collect();
+        if namespaces.is_empty() {
+            namespaces.insert(gateway.meta.namespace.clone());
+        }
+        let group = |namespace| Group {
+            kind: ProxyKind::Gateway,
+            namespace,
+            labels: labels(selector),
+            location: somewhere(),
+        };
+        groups.extend(namespaces.into_iter().map(group));
+    }
+    groups
 }
 
 /// A place like any other, since where a proxy runs is nobody's mistake.

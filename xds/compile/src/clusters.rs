@@ -7,13 +7,15 @@ mod balancer;
 mod locality;
 mod outliers;
 mod pool;
+mod tls;
 mod warmup;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotage_watcher::{Code, Severity};
+use pilotage_watcher::Code;
 
+use crate::credentials::Credentials;
 use crate::endpoints::Spread;
 use crate::hosts::{Host, Members, Port, Resolve};
 use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
@@ -35,14 +37,12 @@ pub(crate) fn cluster(
     subset: &str,
     rule: Option<&HostRule<'_>>,
     group: &Group,
+    credentials: &mut Credentials<'_>,
     report: &mut Report,
 ) -> Option<(Cluster, Spread)> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     for place in &policy.unserved {
         report.add(place.not_supported("connections are made without it"));
-    }
-    if !tls_is_plaintext(&policy, report) {
-        return None;
     }
     let discovery = match &host.members {
         Members::Slices { .. } | Members::Listed { .. } | Members::Selected { .. } => Discovery::Assigned,
@@ -59,6 +59,7 @@ pub(crate) fn cluster(
         Protocol::Http => pool.upstream,
         _ => Upstream::Opaque,
     };
+    let tls = tls::tls(&policy, upstream, group.kind, credentials, report).ok()?;
     let cluster = Cluster {
         name: host.cluster_name(port.number, subset).into(),
         discovery,
@@ -70,6 +71,7 @@ pub(crate) fn cluster(
         connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         limits: pool.limits,
         connections: pool.connections,
+        tls,
         outliers: outliers::outliers(&policy, group, report),
         source: host.source.clone(),
         rule: rule.and_then(|rule| rule.sources.first().cloned()),
@@ -133,26 +135,4 @@ pub(crate) fn hash_by(
 ) -> Vec<HashBy> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     balancer(&policy, kind, &mut Report::default()).1
-}
-
-/// Whether the policy asks for no TLS, which is all that can be served so far.
-fn tls_is_plaintext(policy: &Policy<'_>, report: &mut Report) -> bool {
-    let Some((tls, place)) = &policy.tls else { return true };
-    match tls.mode.as_deref() {
-        None | Some("DISABLE") => true,
-        Some(mode) => {
-            let problem = place
-                .problem(
-                    Code::NotSupported,
-                    format!(
-                        "TLS mode {mode} to endpoints is not supported yet, and plaintext in its place would be \
-                         unsafe: calls to these ports fail"
-                    ),
-                )
-                .severity(Severity::Error)
-                .hint("use mode DISABLE if plaintext is meant");
-            report.add(problem);
-            false
-        }
-    }
 }

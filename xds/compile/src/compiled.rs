@@ -13,13 +13,14 @@ use pilotage_watcher::{Code, NamespacedName, ObjectKey, Problem, World};
 use prost::Message;
 
 use crate::blueprint::{AssignmentPlan, blueprint};
+use crate::credentials::{self, SecretPlan};
 use crate::endpoints::{Selected, select};
 use crate::hosts::Members;
-use crate::ir::{Assignment, Cluster, Discovery, Entry, Listener, RouteTable, VirtualHost};
+use crate::ir::{Assignment, Cluster, Discovery, Listener, RouteTable, Secret, VirtualHost};
 use crate::raw::{Operation, Raw, RawResources};
 use crate::report::Place;
 use crate::table::{Table, Told, version, written};
-use crate::{Group, Settings, envoy};
+use crate::{Group, Settings, envoy, ir};
 
 /// The objects that a resource was made from: the origin of every resource, by which a rejection names its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,10 @@ pub struct Compiled {
     routes: Table<Told<RouteTable>>,
     /// Of types that translation does not make.
     others: BTreeMap<ResourceType, Table<Raw>>,
+    secrets: Table<Secret>,
     fragments: Arc<HashMap<Arc<VirtualHost>, Fragment>>,
     plans: OrdMap<Name, Arc<AssignmentPlan>>,
+    secret_plans: Arc<BTreeMap<Name, SecretPlan>>,
     /// The assignments of each Service.
     of_service: Arc<BTreeMap<NamespacedName, Vec<Name>>>,
     problems: Arc<[Problem]>,
@@ -77,7 +80,8 @@ impl Compiled {
             .with(ResourceType::Cluster, self.clusters.collection().clone())
             .with(ResourceType::Endpoint, self.assignments.collection().clone())
             .with(ResourceType::Listener, self.listeners.collection().clone())
-            .with(ResourceType::Route, self.routes.collection().clone());
+            .with(ResourceType::Route, self.routes.collection().clone())
+            .with(ResourceType::Secret, self.secrets.collection().clone());
         for (resource_type, table) in &self.others {
             self.snapshot = self.snapshot.with(resource_type.clone(), table.collection().clone());
         }
@@ -125,8 +129,11 @@ pub fn compile(
         assigned.insert(name.clone(), assignment);
         endpoint_problems.extend(problem.map(|problem| (name.clone(), problem)));
     }
+    let secrets = secrets(world, &blueprint.secrets, &clusters, &listeners);
     Compiled {
         snapshot: Snapshot::default(),
+        secrets: previous.secrets.replaced(secrets, |_, secret| encode_secret(secret)),
+        secret_plans: Arc::new(blueprint.secrets),
         assignments: previous
             .assignments
             .replaced(told(assigned, of_endpoints), |name, told| told.encoded(name, encode_assignment)),
@@ -188,6 +195,51 @@ fn others(raw: RawResources, previous: &Compiled) -> BTreeMap<ResourceType, Tabl
     data.into_iter().map(table).collect()
 }
 
+/// Translates what changed of secrets alone: `touched` are the Secrets of `Touched::secrets`.
+///
+/// The collections of all other types are those of `previous`: a rotation moves no listener and no cluster, so that
+/// connections stay.
+pub fn compile_secrets(world: &World, previous: &Compiled, touched: &BTreeSet<NamespacedName>) -> Compiled {
+    let plans = previous.secret_plans.iter().filter(|(_, plan)| touched.contains(&plan.object));
+    let plans: BTreeMap<_, _> = plans.map(|(name, plan)| (name.clone(), plan.clone())).collect();
+    if plans.is_empty() {
+        return previous.clone();
+    }
+    let changed = secrets(world, &plans, &previous.clusters, &previous.listeners);
+    Compiled {
+        secrets: previous.secrets.updated(changed, |_, secret| encode_secret(secret)),
+        ..previous.clone()
+    }
+    .finish()
+}
+
+/// The secrets of these plans, each under the versions of all that refers to it.
+fn secrets(
+    world: &World,
+    plans: &BTreeMap<Name, SecretPlan>,
+    clusters: &Table<Told<Cluster>>,
+    listeners: &Table<Told<Listener>>,
+) -> BTreeMap<Name, Secret> {
+    let mut parents: BTreeMap<&Name, Vec<Version>> = plans.keys().map(|name| (name, Vec::new())).collect();
+    if parents.is_empty() {
+        return BTreeMap::new();
+    }
+    for resource in clusters.collection().iter().chain(listeners.collection().iter()) {
+        for reference in resource.references() {
+            if reference.resource_type == ResourceType::Secret
+                && let Some(parents) = parents.get_mut(&reference.name)
+            {
+                parents.push(resource.version());
+            }
+        }
+    }
+    let secret = |(name, parents): (&Name, Vec<Version>)| {
+        Some((name.clone(), credentials::secret(world, name, plans.get(name)?, parents)?))
+    };
+    // What nothing refers to in the end, because its server is not opened, is nobody's to have.
+    parents.into_iter().filter(|(_, parents)| !parents.is_empty()).filter_map(secret).collect()
+}
+
 fn assign(
     world: &World,
     plan: &AssignmentPlan,
@@ -230,9 +282,12 @@ fn fragments<'a>(
 fn encode_cluster(cluster: &Cluster) -> Resource {
     let endpoints = (cluster.discovery == Discovery::Assigned)
         .then(|| Reference::new(ResourceType::Endpoint, cluster.name.clone()));
+    let secrets =
+        cluster.tls.iter().flat_map(|tls| ir::secrets(tls.identity.as_slice(), tls.verification.as_ref()));
+    let secrets = secrets.map(|name| Reference::new(ResourceType::Secret, name.clone()));
     Resource::new(cluster.name.clone(), envoy::cluster(cluster).encode_to_vec())
         .with_version(version(cluster))
-        .with_references(endpoints)
+        .with_references(endpoints.into_iter().chain(secrets))
         .with_origin(Arc::new(Sources(
             [Some(&cluster.source), cluster.rule.as_ref()].into_iter().flatten().cloned().collect(),
         )))
@@ -246,16 +301,20 @@ fn encode_assignment(assigned: &Assigned) -> Resource {
 }
 
 fn encode_listener(listener: &Listener) -> Resource {
-    let reference = match &listener.entry {
-        Entry::Http { routes, .. } | Entry::Client { routes } => {
-            Reference::new(ResourceType::Route, routes.clone())
-        }
-        Entry::Tcp { cluster, .. } => Reference::new(ResourceType::Cluster, cluster.clone()),
-    };
+    let entry = &listener.entry;
+    let tables = entry.route_tables().map(|name| Reference::new(ResourceType::Route, name.clone()));
+    let clusters = entry.clusters().map(|name| Reference::new(ResourceType::Cluster, name.clone()));
+    let secrets = entry.secrets().map(|name| Reference::new(ResourceType::Secret, name.clone()));
     Resource::new(listener.name.clone(), envoy::listener(listener).encode_to_vec())
         .with_version(version(listener))
-        .with_references([reference])
+        .with_references(tables.chain(clusters).chain(secrets))
         .with_origin(Arc::new(Sources(listener.source.iter().cloned().collect())))
+}
+
+fn encode_secret(secret: &Secret) -> Resource {
+    Resource::new(secret.name.clone(), envoy::secret(secret).encode_to_vec())
+        .with_version(version(secret))
+        .with_origin(Arc::new(Sources(vec![secret.source.clone()])))
 }
 
 fn encode_routes(table: &RouteTable, fragments: &HashMap<Arc<VirtualHost>, Fragment>) -> Resource {

@@ -1,27 +1,29 @@
 //! Gateways: the listeners of a proxy at the edge, and the hosts that VirtualServices bind to them.
 //!
-//! A server that asks for TLS is never opened in plaintext. Plaintext servers on one port share a route table; a host
-//! in it is the more specific of what the server and the VirtualService name, and VirtualServices of one host follow
-//! one another.
+//! Plaintext servers on one port share a route table; a host in it is the more specific of what the server and the
+//! VirtualService name, and VirtualServices of one host follow one another. Servers of TLS on one port are told apart
+//! by the name that a client asks for ([`chains`]); a server that asks for TLS is never opened in plaintext.
 
 mod binding;
+mod chains;
+mod server;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use pilotage_watcher::resources::{Gateway, Server, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
+use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 
 use crate::blueprint::Blueprint;
+use crate::credentials::Credentials;
 use crate::ir::{Edge, Entry, Listener, RouteTable, VirtualHost};
-use crate::report::{Place, Report};
+use crate::report::Place;
 use crate::routing::{Routing, Scope};
 
 pub(crate) use binding::check;
-
-/// A socket that servers share.
-type Socket = (u16, IpAddr);
+use server::{Handling, Socket, handling};
 
 /// A server of a Gateway that selects the proxy.
 pub(crate) struct Bound<'w> {
@@ -30,121 +32,118 @@ pub(crate) struct Bound<'w> {
     pub(crate) gateway: String,
     pub(crate) source: ObjectKey,
     pub(crate) place: Place,
+    handling: Handling,
+}
+
+impl Bound<'_> {
+    fn is_grpc_web(&self) -> bool {
+        self.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB")
+    }
 }
 
 /// Listeners and routes of the Gateways that select the group.
-pub(crate) fn listeners(world: &World, scope: &Scope<'_>, routing: &Routing<'_>, blueprint: &mut Blueprint) {
+pub(crate) fn listeners(
+    world: &World,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    credentials: &mut Credentials<'_>,
+    blueprint: &mut Blueprint,
+) {
     let mut selected: Vec<_> =
         world.gateways().filter(|gateway| scope.group.has_labels(&gateway.spec.selector)).collect();
     selected.sort_by_key(|gateway| gateway.precedence());
     let mut sockets: BTreeMap<Socket, Vec<Bound<'_>>> = BTreeMap::new();
     for gateway in selected {
         for (index, server) in gateway.spec.servers.iter().enumerate() {
-            let bound = bound(gateway, index, server);
-            if let Some(socket) = plaintext(&bound, &mut blueprint.report) {
-                sockets.entry(socket).or_default().push(bound);
+            let place = place(gateway, index);
+            let Some((socket, handling)) = handling(server, &place, &mut blueprint.report) else { continue };
+            let bound = bound(gateway, server, place, handling);
+            let servers = sockets.entry(socket).or_default();
+            match servers.first().filter(|first| !first.handling.goes_with(handling)) {
+                None => servers.push(bound),
+                Some(first) => blueprint.report.add(conflict(&bound, socket.0, first)),
             }
         }
     }
-    for ((port, address), servers) in sockets {
-        let everywhere = address == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let routes: Arc<str> = match everywhere {
-            true => format!("http.{port}").into(),
-            false => format!("http.{port}.{address}").into(),
+    for (socket, servers) in sockets {
+        let Some(first) = servers.first() else { continue };
+        let entry = match first.handling {
+            Handling::Http => Some(plaintext(socket, &servers, scope, routing, blueprint)),
+            Handling::Tcp | Handling::Https | Handling::EndedTls | Handling::SealedTls => {
+                let chains = chains::chains(socket, &servers, scope, routing, credentials, blueprint);
+                // A socket without a chain would take connections only to close them.
+                let (port, address) = socket;
+                (!chains.is_empty()).then_some(Entry::Chains { address, port, chains })
+            }
         };
-        let mut hosts = binding::hosts(port, &servers, scope, routing, &mut blueprint.report);
-        if hosts.is_empty() {
-            hosts.push(nothing(port));
+        if let Some(entry) = entry {
+            let name: Arc<str> = format!("{}_{}", socket.1, socket.0).into();
+            let source = Some(first.source.clone());
+            blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source });
         }
-        let hosts = hosts.into_iter().map(Arc::new).collect();
-        let table = RouteTable { name: routes.clone(), hosts, ignore_port: true };
-        let name: Arc<str> = format!("{address}_{port}").into();
-        let grpc_web =
-            servers.iter().any(|bound| bound.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB"));
-        let entry = Entry::Http { address, port, routes: routes.clone(), edge: Edge::Outside, grpc_web };
-        let source = servers.first().map(|server| server.source.clone());
-        blueprint.routes.insert(routes, table);
-        blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source });
     }
 }
 
-fn bound<'w>(gateway: &'w WithMeta<Gateway>, index: usize, server: &'w Server) -> Bound<'w> {
+fn place(gateway: &WithMeta<Gateway>, index: usize) -> Place {
     let meta = &gateway.meta;
     let source = ObjectKey::new(Kind::Gateway, meta.namespace.clone(), meta.name.clone());
-    Bound {
-        server,
-        gateway: format!("{}/{}", meta.namespace, meta.name),
-        place: Place::new(source.clone(), "spec.servers").index(index),
-        source,
-    }
+    Place::new(source, "spec.servers").index(index)
 }
 
-/// The socket of a server that takes plaintext HTTP; none for any other, which is a problem.
-fn plaintext(bound: &Bound<'_>, report: &mut Report) -> Option<Socket> {
-    let Bound { server, place, .. } = bound;
-    let protocol = server.port.protocol.to_ascii_uppercase();
-    let number = place.field("port.number");
-    let Some(port) = u16::try_from(server.port.number).ok().filter(|port| *port != 0) else {
-        let message = format!("{} is not a port; the server is not opened", server.port.number);
-        report.add(number.problem(Code::InvalidValue, message).hint("use 1 to 65535"));
-        return None;
-    };
-    let address = match server.bind.as_deref().filter(|bind| !bind.is_empty()) {
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Some(bind) => match bind.parse() {
-            Ok(address) => address,
-            Err(_) => {
-                let message = format!("{bind:?} is not an IP address; the server is not opened");
-                report
-                    .add(place.field("bind").problem(Code::NotSupported, message).hint("use an IP address"));
-                return None;
-            }
-        },
-    };
-    let tls = server.tls.as_ref();
-    match protocol.as_str() {
-        "HTTP" | "HTTP2" | "GRPC" | "GRPC-WEB" => {
-            let terminates = tls.is_some_and(|tls| {
-                tls.mode.as_deref().is_some_and(|mode| mode != "PASSTHROUGH")
-                    || tls.credential_name.is_some()
-                    || !tls.credential_names.is_empty()
-                    || tls.server_certificate.is_some()
-                    || !tls.tls_certificates.is_empty()
-            });
-            if terminates {
-                let message = format!(
-                    "protocol {protocol} is plaintext, and the server has TLS settings: it is not opened, since \
-                     plaintext is not what is meant"
-                );
-                report.add(
-                    place
-                        .field("tls")
-                        .problem(Code::TlsOnPlaintext, message)
-                        .severity(Severity::Error)
-                        .hint("set protocol: HTTPS, which carries gRPC as well"),
-                );
-                return None;
-            }
-            Some((port, address))
-        }
-        "HTTPS" | "TLS" | "TCP" | "MONGO" | "REDIS" | "MYSQL" => {
-            let message =
-                format!("servers of protocol {protocol} are not supported yet: port {port} is not opened");
-            report.add(
-                place.field("port.protocol").problem(Code::NotSupported, message).severity(Severity::Error),
-            );
-            None
-        }
-        other => {
-            let message = format!("{other:?} is not a protocol of a server; port {port} is not opened");
-            report.add(
-                place
-                    .field("port.protocol")
-                    .problem(Code::InvalidValue, message)
-                    .hint("use HTTP, HTTP2, GRPC or HTTPS"),
-            );
-            None
-        }
+fn bound<'w>(gateway: &WithMeta<Gateway>, server: &'w Server, place: Place, handling: Handling) -> Bound<'w> {
+    let gateway = format!("{}/{}", gateway.meta.namespace, gateway.meta.name);
+    Bound { server, gateway, source: place.object.clone(), place, handling }
+}
+
+/// The problem of a server that cannot share its port.
+fn conflict(bound: &Bound<'_>, port: u16, first: &Bound<'_>) -> Problem {
+    let message = format!(
+        "port {port} is taken by {} ({}) with protocol {}, which protocol {} cannot share: the server is not opened",
+        first.source, first.place.path, first.server.port.protocol, bound.server.port.protocol
+    );
+    bound
+        .place
+        .field("port")
+        .problem(Code::ConflictingGateways, message)
+        .hint("use another port; only plaintext HTTP goes with plaintext HTTP, and TLS with TLS")
+}
+
+/// One route table for all servers of plaintext HTTP of a socket.
+fn plaintext(
+    (port, address): Socket,
+    servers: &[Bound<'_>],
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    blueprint: &mut Blueprint,
+) -> Entry {
+    let routes: Arc<str> = format!("http.{port}{}", suffix(address)).into();
+    let grpc_web = servers.iter().any(Bound::is_grpc_web);
+    route_table(routes.clone(), port, servers, scope, routing, blueprint);
+    Entry::Http { address, port, routes, edge: Edge::Outside, grpc_web }
+}
+
+/// Adds the route table of these servers.
+fn route_table(
+    name: Arc<str>,
+    port: u16,
+    servers: &[Bound<'_>],
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    blueprint: &mut Blueprint,
+) {
+    let mut hosts = binding::hosts(port, servers, scope, routing, &mut blueprint.report);
+    if hosts.is_empty() {
+        hosts.push(nothing(port));
+    }
+    let hosts = hosts.into_iter().map(Arc::new).collect();
+    blueprint.routes.insert(name.clone(), RouteTable { name, hosts, ignore_port: true });
+}
+
+/// What is added to the names of resources for a socket of one address.
+fn suffix(address: IpAddr) -> String {
+    match address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        true => String::new(),
+        false => format!(".{address}"),
     }
 }
 

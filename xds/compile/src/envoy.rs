@@ -10,6 +10,7 @@ mod filter;
 mod listener;
 mod metadata;
 mod route;
+mod tls;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) use endpoint::assignment;
 use filter::fraction;
 pub(crate) use listener::listener;
 pub(crate) use route::{route_configuration, virtual_host};
+pub(crate) use tls::secret;
 
 /// The most bytes that a direct response may have.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;

@@ -8,9 +8,11 @@ mod cluster;
 mod endpoints;
 mod listener;
 mod route;
+mod tls;
 
 pub(crate) use access_log::*;
 pub(crate) use cluster::*;
 pub(crate) use endpoints::*;
 pub(crate) use listener::*;
 pub(crate) use route::*;
+pub(crate) use tls::*;

@@ -13,6 +13,7 @@ mod blueprint;
 mod check;
 mod clusters;
 mod compiled;
+mod credentials;
 mod edge;
 mod egress;
 mod endpoints;
@@ -33,7 +34,7 @@ mod sidecar;
 mod table;
 
 pub use check::check;
-pub use compiled::{Compiled, Sources, compile, compile_endpoints};
+pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{AccessLogs, DefaultRetries, LogFormat, Settings, UndeclaredPorts};
 pub use table::ENCODER_REVISION;

@@ -14,6 +14,7 @@ mod headers;
 mod mirror;
 mod retries;
 mod rule;
+mod stream;
 mod virtual_host;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use crate::{Group, Settings};
 pub(crate) use delegate::Written;
 pub(crate) use destination::target;
 pub(crate) use rule::{Via, rules};
+pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
 pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
 
 /// All that a rule is translated with.
@@ -184,11 +186,13 @@ fn claim<'w>(
             hosts.push((index, name));
         }
     }
-    if !service.spec.tls.is_empty() {
-        report.add(spec.field("tls").not_supported("these rules do nothing"));
-    }
-    if !service.spec.tcp.is_empty() {
-        report.add(spec.field("tcp").not_supported("these rules do nothing"));
+    for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
+    {
+        if is_written && on_mesh {
+            report.add(
+                spec.field(field).not_supported("on the mesh these rules do nothing; at gateways they apply"),
+            );
+        }
     }
     let rules = delegate::rules(service, &source, world, settings, report);
     Claim { service, source, hosts, gateways, rules }

@@ -32,7 +32,7 @@ use crate::outflow::Outflow;
 use crate::serve::Retirement;
 use crate::slabs::Slabs;
 use crate::stream::{self, Caller, UnknownTypes};
-use crate::{Cache, Events, GroupKey, Streams};
+use crate::{Cache, Events, GroupKey, Observer, Streams};
 
 /// Responses that are rendered ahead of the transport, for one stream.
 const RESPONSES_AHEAD: usize = 2;
@@ -77,7 +77,30 @@ impl Default for AdsConfig {
 /// `envoy.service.discovery.v3.AggregatedDiscoveryService`: serves what is in a [`Cache`].
 ///
 /// A stream is refused with `INVALID_ARGUMENT` if its first request has no node with an id, if the id changes later,
-/// or if a request has no type URL, and with `RESOURCE_EXHAUSTED` beyond a limit of [`AdsConfig`]. It ends with `UNAVAILABLE` when the server shuts down.
+/// or if a request has no type URL, and with `RESOURCE_EXHAUSTED` beyond a limit of [`AdsConfig`]. It ends with
+/// `UNAVAILABLE` when the server shuts down.
+///
+/// It is a tower service like any that tonic generates: an interceptor can go before it, and it can be mounted beside
+/// other services.
+///
+/// ```
+/// use pilotage_server::{Ads, AdsConfig, Cache};
+/// use tokio_util::sync::CancellationToken;
+/// use tonic::service::{Routes, interceptor::InterceptedService};
+/// use tonic::{Request, Status};
+///
+/// fn authenticated(request: Request<()>) -> Result<Request<()>, Status> {
+///     match request.metadata().get("authorization") {
+///         Some(token) if token == "Bearer secret" => Ok(request),
+///         _ => Err(Status::unauthenticated("no token, or another one")),
+///     }
+/// }
+///
+/// let (cache, shutdown) = (Cache::<String>::new(), CancellationToken::new());
+/// let assign = |node: &pilotage_server::Node| node.cluster.clone();
+/// let (ads, events) = Ads::new(cache, assign, AdsConfig::default(), shutdown);
+/// let routes = Routes::new(InterceptedService::new(ads, authenticated));
+/// ```
 pub struct Ads<K> {
     shared: Arc<Shared<K>>,
 }
@@ -91,6 +114,7 @@ pub(crate) struct Shared<K> {
     pub(crate) config: AdsConfig,
     pub(crate) shutdown: CancellationToken,
     pub(crate) unknown_types: UnknownTypes,
+    pub(crate) observer: Box<dyn Observer<K>>,
     pub(crate) slabs: Slabs,
     pub(crate) interner: Interner,
     pub(crate) admission: Semaphore,
@@ -106,6 +130,17 @@ impl<K: GroupKey> Ads<K> {
         config: AdsConfig,
         shutdown: CancellationToken,
     ) -> (Self, Events<K>) {
+        Self::observed(cache, assign, (), config, shutdown)
+    }
+
+    /// The same, with an observer of everything that happens on the streams.
+    pub fn observed(
+        cache: Cache<K>,
+        assign: impl Fn(&Node) -> K + Send + Sync + 'static,
+        observer: impl Observer<K>,
+        config: AdsConfig,
+        shutdown: CancellationToken,
+    ) -> (Self, Events<K>) {
         let (queue, events) = Queue::new();
         let streams = Streams::new(cache.progress.clone());
         let shared = Shared {
@@ -113,6 +148,7 @@ impl<K: GroupKey> Ads<K> {
             streams,
             queue,
             assign: Box::new(assign),
+            observer: Box::new(observer),
             shutdown,
             unknown_types: UnknownTypes::default(),
             slabs: Slabs::new(&config.identifier),

@@ -38,6 +38,16 @@ impl<K: GroupKey> Cache<K> {
     ///
     /// Wakes the streams that asked for a type whose collection is another object than before, and no others: keep
     /// the `Arc` of a collection that did not change.
+    ///
+    /// ```
+    /// use pilotage_server::Cache;
+    /// use pilotage_server::protocol::{Revision, Snapshot};
+    ///
+    /// let cache = Cache::new();
+    /// cache.publish(&"gateways", Snapshot::new(Revision(1)));
+    /// assert_eq!(cache.get(&"gateways").map(|latest| latest.revision()), Some(Revision(1)));
+    /// assert!(cache.get(&"sidecars").is_none());
+    /// ```
     pub fn publish(&self, group: &K, snapshot: Snapshot) {
         // The group stays locked, so that it cannot be evicted before the snapshot is in it.
         let moved = match self.groups.get(group) {

@@ -88,6 +88,22 @@ pub enum Answer {
 }
 
 /// The owner's end of the queue. Dropping it ends the reporting.
+///
+/// ```no_run
+/// use pilotage_server::{Cache, Demand, Event, Events};
+/// use pilotage_server::protocol::Snapshot;
+///
+/// /// Publishes a group when its first client comes, and forgets it after the last one.
+/// async fn own(cache: Cache<String>, mut events: Events<String>, compile: fn(&str) -> Snapshot) {
+///     loop {
+///         match events.next().await {
+///             Event::Demand(Demand::Opened { group, .. }) => cache.publish(&group, compile(&group)),
+///             Event::Demand(Demand::Idle { group }) => drop(cache.evict(&group)),
+///             Event::Demand(Demand::Names { .. }) | Event::Outcome(_) => {}
+///         }
+///     }
+/// }
+/// ```
 pub struct Events<K> {
     queue: Arc<Queue<K>>,
 }

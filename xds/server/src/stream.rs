@@ -213,6 +213,9 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             only: caller.only.clone(),
         };
         conversation.spare();
+        if let Some(status) = shared.streams.get(id) {
+            shared.observer.opened(&status);
+        }
         conversation
     }
 
@@ -241,6 +244,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         }
         let resource_type = request.resource_type.clone();
         entry.listener.announce(&request.resource_type);
+        self.shared.observer.requested(entry.id, &request);
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
         self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
         self.may_have_responses = true;
@@ -355,6 +359,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         let mark = Mark::now(sent.version, sent.revision);
         self.registration.entry.record(&sent.resource_type, |status| status.sent = Some(mark));
         self.has_responded = true;
+        self.shared.observer.responded(self.registration.entry.id, &sent);
         Some(self.shared.slabs.parts(self.session.dialect(), &sent))
     }
 
@@ -400,7 +405,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             Answer::Acked { .. } => status.acked = Some(mark),
             Answer::Nacked { rejection, .. } => status.nacked = Some((mark, rejection.message.clone())),
         });
-        self.shared.queue.push(Event::Outcome(Outcome {
+        let outcome = Outcome {
             stream: entry.id,
             node: entry.node.id.as_str().into(),
             group: entry.group(),
@@ -408,12 +413,15 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             version: response.version,
             revision: response.revision,
             answer,
-        }));
+        };
+        self.shared.observer.answered(&outcome);
+        self.shared.queue.push(Event::Outcome(outcome));
     }
 }
 
 impl<K: GroupKey> Drop for Conversation<'_, K> {
     fn drop(&mut self) {
+        self.shared.observer.closed(self.registration.entry.id);
         if self.group.leave(self.registration.entry.id) {
             let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));

@@ -143,6 +143,16 @@ impl<K: GroupKey> Streams<K> {
     ///
     /// A stream that opens meanwhile is waited for as well, and one that closes is not; without any stream this returns
     /// at once.
+    ///
+    /// ```no_run
+    /// # use pilotage_server::{Cache, Streams};
+    /// # use pilotage_server::protocol::{Revision, Snapshot};
+    /// # async fn example(cache: Cache<String>, streams: Streams<String>, state: Snapshot) {
+    /// cache.publish(&"everyone".to_owned(), state.at(Revision(7)));
+    /// streams.reached(Revision(7)).await;
+    /// // Every client now runs with it, or has rejected what it does not run with.
+    /// # }
+    /// ```
     pub async fn reached(&self, revision: Revision) {
         loop {
             let mut progress = pin!(self.progress.notified());

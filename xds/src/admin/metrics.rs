@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilotage_protocol::ResourceType;
-use pilotage_watcher::Severity;
+use pilotage_watcher::{Kind, Severity};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -25,9 +25,19 @@ struct Inner {
     answers: Family<AnswerLabels, Counter>,
     applied: Family<TypeLabel, Histogram>,
     problems: Family<SeverityLabel, Gauge>,
+    current: Family<KindLabel, Gauge>,
     groups: Gauge,
     revision: Gauge,
     streams: Gauge,
+}
+
+/// Whether what is held is what a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Currency {
+    /// It is.
+    Current,
+    /// It may be out of date.
+    Stale,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,6 +56,11 @@ struct SeverityLabel {
     severity: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: String,
+}
+
 impl Metrics {
     /// Metrics of a process that has done nothing yet.
     pub fn new() -> Self {
@@ -59,6 +74,7 @@ impl Metrics {
             answers: Family::default(),
             applied: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-4, 2.0, 17))),
             problems: Family::default(),
+            current: Family::default(),
             groups: Gauge::default(),
             revision: Gauge::default(),
             streams: Gauge::default(),
@@ -80,10 +96,24 @@ impl Metrics {
             inner.applied.clone(),
         );
         registry.register("problems", "What is wrong at the moment", inner.problems.clone());
+        registry.register(
+            "kubernetes_current",
+            "Whether what is held of a kind is what the API server has: 1, or 0 where it may be out of date",
+            inner.current.clone(),
+        );
         registry.register("groups", "Groups of clients that are told the same", inner.groups.clone());
         registry.register("revision", "The last event that was taken in", inner.revision.clone());
         registry.register("streams", "Open streams", inner.streams.clone());
         Self(Arc::new(Inner { registry, ..inner }))
+    }
+
+    /// Whether what is held of a kind is what the API server has.
+    pub(crate) fn kubernetes(&self, kind: Kind, currency: Currency) {
+        let value = match currency {
+            Currency::Current => 1,
+            Currency::Stale => 0,
+        };
+        self.0.current.get_or_create(&KindLabel { kind: format!("{kind:?}") }).set(value);
     }
 
     /// A source's event changed something.

@@ -8,6 +8,7 @@ use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, Problem, Severity, World};
 
 use super::{FOUND_ERRORS, settings_file};
+use crate::pipeline::unix_time;
 
 /// Print every problem in a folder of manifests, each with its place and a way out
 #[derive(Debug, clap::Args)]
@@ -58,6 +59,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = settings_file(args.config.as_deref())?;
     let reading = read_directory(&args.directory)?;
     let mut world = World::default();
+    world.set_time(unix_time());
     let mut problems = apply(reading.changes, &mut world);
     problems.extend(pilotage_compile::check(&world, &settings.translation));
     for problem in &mut problems {

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::{Format, check, print, settings_file};
 use crate::bootstrap::{Locality, label, locality};
+use crate::pipeline::unix_time;
 
 /// Print what a proxy of some kind would be sent, from a folder of manifests
 #[derive(Debug, clap::Args)]
@@ -68,6 +69,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = settings_file(args.config.as_deref())?;
     let reading = read_directory(&args.directory)?;
     let mut world = World::default();
+    world.set_time(unix_time());
     let problems = check::apply(reading.changes, &mut world);
     for mut problem in problems {
         reading.positions.place(&mut problem);

@@ -136,7 +136,7 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let told = (is_ready, metrics);
     let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
     let positions = sources.positions();
-    let inputs = Inputs { sources: sources.start(&shutdown, &pages.readiness), clients, positions };
+    let inputs = Inputs { sources: sources.start(&shutdown, &pages), clients, positions };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),

@@ -1,6 +1,6 @@
 //! The sources of a server: a folder, a cluster, or a folder laid over a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::admin::Readiness;
+use crate::admin::{Currency, Metrics, Pages, Readiness};
 use crate::settings::{Kubernetes, Settings};
 
 /// Batches of changes that wait for the pipeline; a source that is faster waits itself.
@@ -60,12 +60,12 @@ impl Sources {
         self.directory.as_ref().map(DirectorySource::positions).unwrap_or_default()
     }
 
-    /// Follows them until `shutdown`; what may be out of date is noted on `readiness`.
-    pub(super) fn start(self, shutdown: &CancellationToken, readiness: &Readiness) -> mpsc::Receiver<Batch> {
+    /// Follows them until `shutdown`; what may be out of date is told on `pages`.
+    pub(super) fn start(self, shutdown: &CancellationToken, pages: &Pages) -> mpsc::Receiver<Batch> {
         let (batches, joined) = mpsc::channel(BATCHES_AHEAD);
         let ended = || shutdown.clone().cancelled_owned();
         if let Some(kubernetes) = &self.kubernetes {
-            tokio::spawn(note(kubernetes.status(), readiness.clone()));
+            tokio::spawn(watch_status(kubernetes.status(), pages.readiness.clone(), pages.metrics.clone()));
         }
         match (self.directory, self.kubernetes) {
             (Some(directory), Some(kubernetes)) => {
@@ -107,22 +107,15 @@ async fn join(
     }
 }
 
-/// Notes which kinds may be out of date, and why, until the source ends.
-async fn note(mut status: watch::Receiver<Status>, readiness: Readiness) {
-    let mut noted = BTreeSet::new();
+/// Tells on the health page and in the metrics which kinds may be out of date, until the source ends.
+async fn watch_status(mut status: watch::Receiver<Status>, readiness: Readiness, metrics: Metrics) {
     loop {
-        let stale: BTreeMap<Kind, String> = {
-            let status = status.borrow_and_update();
-            status.stale().map(|(kind, reason)| (kind, reason.to_owned())).collect()
-        };
-        for kind in std::mem::take(&mut noted) {
-            if !stale.contains_key(&kind) {
-                readiness.note(&about(kind), None);
-            }
-        }
-        for (kind, reason) in stale {
-            readiness.note(&about(kind), Some(format!("may be out of date: {reason}")));
-            noted.insert(kind);
+        let now = status.borrow_and_update().clone();
+        let stale: BTreeMap<Kind, &str> = now.stale().collect();
+        for kind in now.kinds.keys() {
+            let reason = stale.get(kind);
+            readiness.note(&about(*kind), reason.map(|reason| format!("may be out of date: {reason}")));
+            metrics.kubernetes(*kind, if reason.is_some() { Currency::Stale } else { Currency::Current });
         }
         if status.changed().await.is_err() {
             return;

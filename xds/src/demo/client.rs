@@ -1,6 +1,7 @@
 //! A gRPC client with exactly one connection, which is the case that balancing by connection gets wrong.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
@@ -68,18 +70,35 @@ pub enum ConnectError {
 impl Client {
     /// Connects to `target`, and calls what is known there as `authority` (a host, with a port or without).
     pub async fn connect(target: SocketAddr, authority: &str) -> Result<Self, ConnectError> {
+        Self::connect_with(target, authority, move || async move {
+            let socket = TcpStream::connect(target).await?;
+            socket.set_nodelay(true)?;
+            Ok(socket)
+        })
+        .await
+    }
+
+    /// Connects to `target` by what `open` gives, such as a connection of TLS.
+    pub async fn connect_with<S, F>(
+        target: SocketAddr,
+        authority: &str,
+        open: impl Fn() -> F + Clone + Send + Sync + 'static,
+    ) -> Result<Self, ConnectError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = std::io::Result<S>> + Send,
+    {
         let origin: Uri = format!("http://{authority}")
             .parse()
             .map_err(|source| ConnectError::Authority { authority: authority.into(), source })?;
         let connections = Arc::new(AtomicU64::new(0));
         let counter = connections.clone();
         let connector = service_fn(move |_: Uri| {
-            let counter = counter.clone();
+            let (counter, open) = (counter.clone(), open.clone());
             async move {
-                let socket = TcpStream::connect(target).await?;
-                socket.set_nodelay(true)?;
+                let stream = open().await?;
                 counter.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, std::io::Error>(TokioIo::new(socket))
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
             }
         });
         // The connector above knows the way; what the endpoint is made of becomes `:authority`.

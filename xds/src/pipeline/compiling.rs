@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pilotage_compile::{Compiled, Group, Settings, check, compile};
 use pilotage_protocol::{Name, Revision};
-use pilotage_watcher::{NamespacedName, Problem, World};
+use pilotage_watcher::{Problem, Touched, World};
 use tokio::task::JoinHandle;
 
 /// One group to compile.
@@ -30,8 +30,8 @@ pub(super) struct Compiling {
     pub(super) job: JoinHandle<Outcome>,
     /// The event up to which the world is in it.
     pub(super) revision: Revision,
-    /// Services whose endpoints changed since it began.
-    pub(super) overtaken: BTreeSet<NamespacedName>,
+    /// Endpoints and secrets that changed since it began.
+    pub(super) overtaken: Touched,
 }
 
 impl Compiling {
@@ -55,6 +55,6 @@ impl Compiling {
             let took = started.elapsed();
             Outcome { compiled, problems: check(&world, &settings), took }
         });
-        Self { job, revision, overtaken: BTreeSet::new() }
+        Self { job, revision, overtaken: Touched::default() }
     }
 }

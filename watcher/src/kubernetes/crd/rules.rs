@@ -174,6 +174,29 @@ const SERVICE_ENTRY: &[(&str, Rule)] = &[
     ("endpoints[].ports{}", Port),
 ];
 
+const WORKLOAD_ENTRY: &[(&str, Rule)] = &[("address", Needed), ("ports{}", Port)];
+
+const CAPTURE_MODE: Rule = OneOf(&["DEFAULT", "IPTABLES", "NONE"]);
+
+const SIDECAR: &[(&str, Rule)] = &[
+    ("ingress[].port", Needed),
+    ("ingress[].port.number", Needed),
+    ("ingress[].port.number", Port),
+    ("ingress[].captureMode", CAPTURE_MODE),
+    ("egress[].hosts", Needed),
+    ("egress[].captureMode", CAPTURE_MODE),
+    ("outboundTrafficPolicy.mode", OneOf(&["REGISTRY_ONLY", "ALLOW_ANY"])),
+];
+
+const TELEMETRY: &[(&str, Rule)] =
+    &[("accessLogging[].match.mode", OneOf(&["CLIENT_AND_SERVER", "CLIENT", "SERVER"]))];
+
+const ENVOY_RESOURCES: &[(&str, Rule)] = &[
+    ("resources", Needed),
+    ("operation", OneOf(&["Add", "Replace"])),
+    ("proxies.kinds[]", OneOf(&["sidecar", "gateway", "grpc"])),
+];
+
 /// Puts the rules of a kind on its schema.
 pub(super) fn apply(kind: Kind, schema: &mut Value) {
     let (own, policies): (&[(&str, Rule)], &[&str]) = match kind {
@@ -181,7 +204,11 @@ pub(super) fn apply(kind: Kind, schema: &mut Value) {
         Kind::DestinationRule => (DESTINATION_RULE, &["trafficPolicy", "subsets[].trafficPolicy"]),
         Kind::Gateway => (GATEWAY, &[]),
         Kind::ServiceEntry => (SERVICE_ENTRY, &[]),
-        _ => (&[], &[]),
+        Kind::WorkloadEntry => (WORKLOAD_ENTRY, &[]),
+        Kind::Sidecar => (SIDECAR, &[]),
+        Kind::Telemetry => (TELEMETRY, &[]),
+        Kind::EnvoyResources => (ENVOY_RESOURCES, &[]),
+        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Secret => (&[], &[]),
     };
     for (path, rule) in own {
         put(schema, path, *rule);
@@ -274,6 +301,7 @@ fn validate(field: &mut Map<String, Value>, rule: &str, message: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::kind::WATCHED;
 
     /// Every value of a structural schema has a type; one that a wrong path has made has none.
     fn untyped(schema: &Value, path: &str, found: &mut Vec<String>) {
@@ -292,10 +320,11 @@ mod tests {
 
     #[test]
     fn every_rule_is_on_a_field_that_there_is() {
-        for kind in [Kind::VirtualService, Kind::DestinationRule, Kind::Gateway, Kind::ServiceEntry] {
+        for watched in WATCHED.iter().filter(|watched| watched.custom) {
             let mut found = Vec::new();
-            untyped(&super::super::spec(kind).expect("a routing kind has a schema"), "spec", &mut found);
-            assert_eq!(found, [""; 0], "{kind:?}");
+            let schema = super::super::spec(watched.kind).expect("a kind of a definition has a schema");
+            untyped(&schema, "spec", &mut found);
+            assert_eq!(found, [""; 0], "{:?}", watched.kind);
         }
     }
 

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 /// Makes a schema structural.
 pub(super) fn structure(schema: &mut Value) {
+    if *schema == Value::Bool(true) {
+        *schema = json!({});
+    }
     let Some(object) = schema.as_object_mut() else { return };
     // Defaults of ours would be written into everyone's objects.
     for key in ["default", "title", "$schema"] {
@@ -12,6 +15,11 @@ pub(super) fn structure(schema: &mut Value) {
     }
     without_null(object);
     integer(object);
+    // A value of which nothing is said is an object that someone else describes.
+    if !object.contains_key("type") {
+        object.insert("type".to_owned(), json!("object"));
+        object.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+    }
     if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
         properties.values_mut().for_each(structure);
     }
@@ -72,6 +80,7 @@ mod tests {
                 },
                 "list": {"type": "array", "items": {"type": ["string", "null"]}},
                 "map": {"type": "object", "additionalProperties": {"type": "number", "format": "double"}},
+                "any": {"type": "array", "items": true},
             },
         });
         structure(&mut schema);
@@ -82,6 +91,10 @@ mod tests {
                 "inner": {"description": "Ours.", "type": "object", "properties": {}},
                 "list": {"type": "array", "items": {"type": "string"}},
                 "map": {"type": "object", "additionalProperties": {"type": "number", "format": "double"}},
+                "any": {
+                    "type": "array",
+                    "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                },
             },
         });
         assert_eq!(schema, expected);

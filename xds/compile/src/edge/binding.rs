@@ -99,7 +99,7 @@ fn bind(
 }
 
 /// The namespace that a server's host is limited to, and the host.
-fn server_host<'a>(
+pub(super) fn server_host<'a>(
     written: &'a str,
     bound: &'a Bound<'_>,
     index: usize,
@@ -124,6 +124,35 @@ fn server_host<'a>(
         return None;
     }
     Some((namespace, host))
+}
+
+/// Those of some names that a server covers for a VirtualService: the narrower of each and a host of the server.
+pub(super) fn covered(
+    names: &[String],
+    claim: &Claim<'_>,
+    bound: &Bound<'_>,
+    report: &mut Report,
+) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for (index, written) in bound.server.hosts.iter().enumerate() {
+        let Some((namespace, wanted)) = server_host(written, bound, index, report) else { continue };
+        if namespace.is_some_and(|namespace| *namespace != *claim.service.meta.namespace) {
+            continue;
+        }
+        for name in names.iter().filter_map(|name| narrower(&wanted, name)) {
+            if !found.iter().any(|found| found == name) {
+                found.push(name.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// Whether a host of a VirtualService meets one of a server.
+pub(super) fn covered_by_claim(claim: &Claim<'_>, bound: &Bound<'_>) -> bool {
+    let hosts: Vec<String> = claim.hosts.iter().map(|(_, host)| host.clone()).collect();
+    // What is wrong with the hosts of a server is told where its names are taken.
+    !covered(&hosts, claim, bound, &mut Report::default()).is_empty()
 }
 
 /// The narrower of two hosts of which one covers the other.

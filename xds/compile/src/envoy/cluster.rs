@@ -19,6 +19,7 @@ use pilotage_protos::envoy::core::transport_socket::ConfigType;
 use pilotage_protos::envoy::core::{
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
     ProxyProtocolConfig, RuntimeDouble, TcpKeepalive as Keepalive, TransportSocket,
+    UpstreamHttpProtocolOptions,
 };
 use pilotage_protos::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 use pilotage_protos::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
@@ -36,10 +37,10 @@ use pilotage_protos::envoy::types::matcher::v3::string_matcher::MatchPattern;
 use pilotage_protos::envoy::{UInt64Value, pack_any};
 
 use super::endpoint::dns;
-use super::{ads, duration, metadata, percent, uint};
+use super::{ads, duration, metadata, percent, tls, uint};
 use crate::ir::{
-    Balancer, Cluster, Connections, Discovery, Limits, Outliers, ProxyVersion, Retries, TcpKeepalive,
-    Upstream, Warmup,
+    Balancer, Cluster, Connections, Discovery, Limits, Outliers, ProxyVersion, Retries, ServerName,
+    TcpKeepalive, Upstream, Warmup,
 };
 
 /// How often names are resolved where their records do not say.
@@ -56,6 +57,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
         lb_policy: lb_policy as i32,
         lb_config,
         circuit_breakers: Some(breakers(&cluster.limits)),
+        transport_socket: cluster.tls.as_ref().map(|tls| tls::upstream(tls, cluster.upstream)),
         outlier_detection: cluster.outliers.as_ref().map(outliers),
         // With few healthy endpoints left, those are used, and not the ones that are known to be bad.
         common_lb_config: Some(CommonLbConfig {
@@ -229,6 +231,14 @@ fn http_options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
         ..Common::default()
     };
     Some(HttpProtocolOptions {
+        upstream_http_protocol_options: match cluster.tls.as_ref().map(|tls| &tls.server_name) {
+            Some(ServerName::OfRequest { checked }) => Some(UpstreamHttpProtocolOptions {
+                auto_sni: true,
+                auto_san_validation: *checked,
+                ..UpstreamHttpProtocolOptions::default()
+            }),
+            Some(ServerName::Fixed(_) | ServerName::None) | None => None,
+        },
         common_http_protocol_options: (common != Common::default()).then_some(common),
         upstream_protocol_options: Some(protocol),
         outlier_detection: cluster.outliers.as_ref().and_then(error_matcher),

@@ -1,21 +1,30 @@
 //! Listeners as `Listener`: on a socket, or an `ApiListener` inside a gRPC client.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pilotage_protos::envoy::core::{Http2ProtocolOptions, TrafficDirection};
+use pilotage_protos::envoy::core::{CidrRange, Http2ProtocolOptions, TrafficDirection};
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
 use pilotage_protos::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, Rds,
 };
+use pilotage_protos::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use pilotage_protos::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy};
-use pilotage_protos::envoy::listener::{ApiListener, Filter, FilterChain, Listener as Message, filter::ConfigType};
+use pilotage_protos::envoy::listener::{
+    ApiListener, Filter, FilterChain, FilterChainMatch, Listener as Message, ListenerFilter,
+    filter::ConfigType, listener_filter,
+};
 use pilotage_protos::envoy::{pack_any, protobuf};
 
 use super::access_log::access_logs;
-use super::{ads, boolean, duration, filter, metadata, socket};
-use crate::ir::{Edge, Entry, Listener};
+use super::{ads, boolean, duration, filter, metadata, socket, tls, uint};
+use crate::ir::{AccessLog, Chain, Edge, Entry, Listener, Service, Transport};
+
+/// How long a TLS handshake with a client may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) fn listener(listener: &Listener) -> Message {
     let message = Message {
@@ -23,32 +32,28 @@ pub(crate) fn listener(listener: &Listener) -> Message {
         metadata: listener.source.as_ref().map(metadata::of_source),
         ..Message::default()
     };
+    let log = listener.log.as_ref();
     match &listener.entry {
         Entry::Http { address, port, routes, edge, grpc_web } => Message {
             address: Some(socket(&address.to_string(), *port)),
             traffic_direction: TrafficDirection::Outbound as i32,
-            filter_chains: vec![chain(
-                "envoy.filters.network.http_connection_manager",
-                pack_any(HttpConnectionManager {
-                    http_filters: filter::of_proxy(*grpc_web),
-                    access_log: access_logs(listener.log.as_ref()),
-                    ..connection_manager(&listener.name, routes, *edge)
-                }),
-            )],
+            filter_chains: vec![http_chain(&listener.name, routes, *edge, *grpc_web, log)],
             ..message
         },
         Entry::Tcp { address, port, cluster } => Message {
             address: Some(socket(&address.to_string(), *port)),
             traffic_direction: TrafficDirection::Outbound as i32,
-            filter_chains: vec![chain(
-                "envoy.filters.network.tcp_proxy",
-                pack_any(TcpProxy {
-                    stat_prefix: cluster.to_string(),
-                    access_log: access_logs(listener.log.as_ref()),
-                    cluster_specifier: Some(tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string())),
-                    ..TcpProxy::default()
-                }),
-            )],
+            filter_chains: vec![opaque_chain(cluster, &[(cluster.clone(), 1)], log)],
+            ..message
+        },
+        Entry::Chains { address, port, chains } => Message {
+            address: Some(socket(&address.to_string(), *port)),
+            traffic_direction: TrafficDirection::Outbound as i32,
+            listener_filters: {
+                let is_tls = chains.iter().any(|chain| chain.transport != Transport::Plaintext);
+                is_tls.then(tls_inspector).into_iter().collect()
+            },
+            filter_chains: chains.iter().map(|chain| filter_chain(&listener.name, chain, log)).collect(),
             ..message
         },
         Entry::Client { routes } => Message {
@@ -81,6 +86,83 @@ fn connection_manager(name: &str, routes: &str, edge: Edge) -> HttpConnectionMan
             ..UpgradeConfig::default()
         }],
         ..HttpConnectionManager::default()
+    }
+}
+
+fn http_chain(name: &str, routes: &str, edge: Edge, grpc_web: bool, log: Option<&AccessLog>) -> FilterChain {
+    chain(
+        "envoy.filters.network.http_connection_manager",
+        pack_any(HttpConnectionManager {
+            http_filters: filter::of_proxy(grpc_web),
+            access_log: access_logs(log),
+            ..connection_manager(name, routes, edge)
+        }),
+    )
+}
+
+fn opaque_chain(name: &str, clusters: &[(Arc<str>, u32)], log: Option<&AccessLog>) -> FilterChain {
+    let specifier = match clusters {
+        [(cluster, _)] => tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string()),
+        clusters => tcp_proxy::ClusterSpecifier::WeightedClusters(tcp_proxy::WeightedCluster {
+            clusters: clusters
+                .iter()
+                .map(|(cluster, weight)| tcp_proxy::weighted_cluster::ClusterWeight {
+                    name: cluster.to_string(),
+                    weight: *weight,
+                    ..Default::default()
+                })
+                .collect(),
+        }),
+    };
+    chain(
+        "envoy.filters.network.tcp_proxy",
+        pack_any(TcpProxy {
+            stat_prefix: name.to_owned(),
+            access_log: access_logs(log),
+            cluster_specifier: Some(specifier),
+            ..TcpProxy::default()
+        }),
+    )
+}
+
+fn filter_chain(listener: &str, chain: &Chain, log: Option<&AccessLog>) -> FilterChain {
+    let message = match &chain.service {
+        Service::Http { routes, grpc_web } => http_chain(listener, routes, Edge::Outside, *grpc_web, log),
+        Service::Opaque { name, clusters } => opaque_chain(name, clusters, log),
+    };
+    let range = |(address, length): &(IpAddr, u8)| CidrRange {
+        address_prefix: address.to_string(),
+        prefix_len: Some(uint(u32::from(*length))),
+    };
+    let filter_chain_match = FilterChainMatch {
+        server_names: chain.server_names.iter().map(ToString::to_string).collect(),
+        prefix_ranges: chain.subnets.iter().map(range).collect(),
+        // A chain for any name still takes TLS alone.
+        transport_protocol: match chain.transport {
+            Transport::Plaintext => String::new(),
+            Transport::Ended(_) | Transport::Sealed => "tls".to_owned(),
+        },
+        ..FilterChainMatch::default()
+    };
+    let tls = match &chain.transport {
+        Transport::Ended(tls) => Some(tls),
+        Transport::Plaintext | Transport::Sealed => None,
+    };
+    FilterChain {
+        filter_chain_match: (filter_chain_match != FilterChainMatch::default()).then_some(filter_chain_match),
+        transport_socket: tls.map(|tls| tls::downstream(tls)),
+        // A client that connects and then says nothing holds a place for no longer than this.
+        transport_socket_connect_timeout: tls.is_some().then(|| duration(HANDSHAKE_TIMEOUT)),
+        metadata: Some(metadata::of_source(&chain.source)),
+        ..message
+    }
+}
+
+fn tls_inspector() -> ListenerFilter {
+    ListenerFilter {
+        name: "envoy.filters.listener.tls_inspector".to_owned(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(pack_any(TlsInspector::default()))),
+        ..ListenerFilter::default()
     }
 }
 

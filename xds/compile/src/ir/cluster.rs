@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pilotage_watcher::ObjectKey;
 
+use super::ClientTls;
+
 /// A set of equivalent endpoints and how connections to them are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Cluster {
@@ -20,6 +22,8 @@ pub(crate) struct Cluster {
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
     pub(crate) outliers: Option<Outliers>,
+    /// None where endpoints are spoken to in plaintext.
+    pub(crate) tls: Option<ClientTls>,
     /// The host's own object.
     pub(crate) source: ObjectKey,
     /// The object that the policy comes from.

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use pilotage_protocol::Name;
 use pilotage_watcher::ObjectKey;
 
-use super::AccessLog;
+use super::{AccessLog, ServerTls, secrets};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,8 +32,86 @@ pub(crate) enum Entry {
     },
     /// On a socket, as opaque bytes for one cluster.
     Tcp { address: IpAddr, port: u16, cluster: Arc<str> },
+    /// On a socket, by what each connection shows of itself before it is answered.
+    Chains { address: IpAddr, port: u16, chains: Vec<Chain> },
     /// Inside the client itself, with no socket.
     Client { routes: Arc<str> },
+}
+
+impl Entry {
+    /// The clusters that connections lead to without a look at requests.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (one, chains) = match self {
+            Self::Tcp { cluster, .. } => (Some(cluster), &[][..]),
+            Self::Chains { chains, .. } => (None, &chains[..]),
+            Self::Http { .. } | Self::Client { .. } => (None, &[][..]),
+        };
+        let opaque = chains.iter().filter_map(|chain| match &chain.service {
+            Service::Opaque { clusters, .. } => Some(clusters.iter().map(|(cluster, _)| cluster)),
+            Service::Http { .. } => None,
+        });
+        one.into_iter().chain(opaque.flatten())
+    }
+
+    /// The route tables that requests are looked up in.
+    pub(crate) fn route_tables(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (one, chains) = match self {
+            Self::Http { routes, .. } | Self::Client { routes } => (Some(routes), &[][..]),
+            Self::Chains { chains, .. } => (None, &chains[..]),
+            Self::Tcp { .. } => (None, &[][..]),
+        };
+        let http = chains.iter().filter_map(|chain| match &chain.service {
+            Service::Http { routes, .. } => Some(routes),
+            Service::Opaque { .. } => None,
+        });
+        one.into_iter().chain(http)
+    }
+
+    /// The secrets that clients are met with.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Name> {
+        let chains = match self {
+            Self::Chains { chains, .. } => &chains[..],
+            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } => &[][..],
+        };
+        chains
+            .iter()
+            .filter_map(|chain| match &chain.transport {
+                Transport::Ended(tls) => Some(secrets(&tls.identities, tls.clients.as_ref())),
+                Transport::Plaintext | Transport::Sealed => None,
+            })
+            .flatten()
+    }
+}
+
+/// What is done with connections of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Chain {
+    /// Server names and wildcards that clients ask for by TLS; empty is any, or no TLS at all.
+    pub(crate) server_names: Vec<Arc<str>>,
+    /// Destination addresses and prefix lengths; empty is any.
+    pub(crate) subnets: Vec<(IpAddr, u8)>,
+    pub(crate) transport: Transport,
+    pub(crate) service: Service,
+    pub(crate) source: ObjectKey,
+}
+
+/// What a connection is wrapped in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Transport {
+    Plaintext,
+    /// TLS that ends here.
+    Ended(Arc<ServerTls>),
+    /// TLS that goes on, sealed, to whoever ends it.
+    Sealed,
+}
+
+/// What becomes of the bytes of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Service {
+    /// They are HTTP/1.1 or HTTP/2.
+    Http { routes: Arc<str>, grpc_web: bool },
+    /// They go to one of these clusters, by weight.
+    Opaque { name: Arc<str>, clusters: Vec<(Arc<str>, u32)> },
 }
 
 /// Who is on the other side.

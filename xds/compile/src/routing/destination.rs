@@ -15,13 +15,38 @@ use crate::report::{Place, Report};
 pub(crate) struct Target {
     pub(crate) cluster: Arc<str>,
     pub(crate) hash_by: Vec<HashBy>,
+    /// The host and port, where bytes go through unread.
+    opaque: Option<(Arc<str>, u16)>,
+}
+
+/// The target of a destination, for requests.
+///
+/// One that is not spoken to in HTTP is a problem, though it is served.
+pub(crate) fn target(
+    written: &Destination,
+    namespace: &str,
+    place: &Place,
+    via: &Via<'_>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Target {
+    let target = any_target(written, namespace, place, via, scope, report);
+    if let Some((host, port)) = &target.opaque {
+        let message = format!("port {port} of {host} is opaque TCP; requests reach it in HTTP/1.1");
+        report.add(
+            place
+                .problem(Code::RoutesIgnored, message)
+                .hint("declare the port's protocol: grpc, http2 or http"),
+        );
+    }
+    target
 }
 
 /// The target of a destination.
 ///
 /// One that names what does not exist keeps its cluster's name: calls to it fail with 503, and the rest of the rule
 /// goes on.
-pub(crate) fn target(
+pub(crate) fn any_target(
     written: &Destination,
     namespace: &str,
     place: &Place,
@@ -32,8 +57,11 @@ pub(crate) fn target(
     let name = expand(&written.host, namespace, &scope.settings.cluster_domain);
     let subset = written.subset.as_deref().unwrap_or_default();
     let number = written.port.map(|port| port.number).filter(|number| *number != 0);
-    let nothing =
-        |port: u32| Target { cluster: cluster_name(&name, port, subset).into(), hash_by: Vec::new() };
+    let nothing = |port: u32| Target {
+        cluster: cluster_name(&name, port, subset).into(),
+        hash_by: Vec::new(),
+        opaque: None,
+    };
     let Some(host) = scope.hosts.get(&name) else {
         report.add(scope.hosts.unknown(&name, &place.field("host")));
         return nothing(number.unwrap_or_else(|| u32::from(via.port)));
@@ -71,14 +99,6 @@ pub(crate) fn target(
     let Some(port) = port else {
         return nothing(number.unwrap_or_else(|| u32::from(via.port)));
     };
-    if !port.protocol.is_http() {
-        let message = format!("port {} of {name} is opaque TCP; requests reach it in HTTP/1.1", port.number);
-        report.add(
-            place
-                .problem(Code::RoutesIgnored, message)
-                .hint("declare the port's protocol: grpc, http2 or http"),
-        );
-    }
     let rule = scope.rules.find(host, scope.group, scope.settings);
     if !subset.is_empty() {
         let subsets =
@@ -93,5 +113,6 @@ pub(crate) fn target(
         }
     }
     let hash_by = crate::clusters::hash_by(port, subset, rule, scope.group.kind);
-    Target { cluster: host.cluster_name(port.number, subset).into(), hash_by }
+    let opaque = (!port.protocol.is_http()).then(|| (host.name.clone(), port.number));
+    Target { cluster: host.cluster_name(port.number, subset).into(), hash_by, opaque }
 }

@@ -326,7 +326,7 @@ fn forward(
     Action::Forward(Box::new(forward))
 }
 
-fn weight(written: Option<i64>, single: bool, place: &Place, report: &mut Report) -> u32 {
+pub(super) fn weight(written: Option<i64>, single: bool, place: &Place, report: &mut Report) -> u32 {
     let weight = written.unwrap_or(0);
     match u32::try_from(weight) {
         _ if single => 1,

@@ -1,12 +1,14 @@
 //! Golden translations: a world, and beside it what each kind of proxy is told, readable and complete.
 //!
 //! `golden/<name>/world.yaml` begins with comments that name the groups, one each:
-//! `# group: <kind> [as=<name>] [namespace=…] [labels=k=v,…] [locality=r/z/s] [node=…] [ask=name,…] [tcp]`. What a group
-//! is told stands beside it in `<kind>.snap`, or under its name, the resources as JSON values and the problems as lines. `INSTA_UPDATE=always` writes them anew.
+//! `# group: <kind> [as=<name>] [namespace=…] [labels=k=v,…] [locality=r/z/s] [node=…] [ask=name,…] [tcp]`;
+//! `# time: <seconds>` says what time it is there. What a group is told stands beside it in `<kind>.snap`, or under its
+//! name, the resources as JSON values and the problems as lines. `INSTA_UPDATE=always` writes them anew.
 
 use std::path::Path;
 
 use pilotage_compile::{Compiled, ENCODER_REVISION, Settings, compile};
+use pilotage_protocol::ResourceType;
 use pilotage_protos::json::any_to_json;
 use serde_json::{Map, Value, json};
 
@@ -72,7 +74,10 @@ fn told(compiled: &Compiled) -> Value {
             .iter()
             .map(|resource| any_to_json(resource_type.type_url(), resource.body()).unwrap())
             .collect();
-        types.insert(resource_type.to_string(), Value::Array(resources));
+        // Most worlds have no secrets, and need not say so.
+        if *resource_type != ResourceType::Secret || !resources.is_empty() {
+            types.insert(resource_type.to_string(), Value::Array(resources));
+        }
     }
     let problems: Vec<String> = compiled.problems().map(ToString::to_string).collect();
     json!({ "problems": problems, "resources": types })

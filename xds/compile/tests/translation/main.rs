@@ -6,4 +6,5 @@ mod dice;
 mod golden;
 mod lanes;
 mod properties;
+mod secrets;
 mod world;

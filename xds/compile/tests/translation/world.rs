@@ -51,7 +51,9 @@ pub(crate) fn read(folder: &Path) -> World {
 
 fn of_folder(folder: &Path) -> Vec<Case> {
     let text = std::fs::read_to_string(folder.join("world.yaml")).unwrap();
-    let world = read(folder);
+    let mut world = read(folder);
+    let time = text.lines().find_map(|line| line.strip_prefix("# time: "));
+    world.set_time(time.map_or(0, |time| time.parse().unwrap()));
     let groups = text.lines().filter_map(|line| line.strip_prefix("# group: "));
     let cases: Vec<Case> = groups.map(|line| case(folder, &world, line)).collect();
     assert!(!cases.is_empty(), "{} names no group", folder.display());

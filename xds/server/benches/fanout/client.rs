@@ -66,8 +66,9 @@ impl Fleet {
         let mut fleet = Self { address, fixture, mode, streams, progress, tasks };
         for index in 0..streams {
             let client = Client { fixture, mode, id: format!("client-{index}") };
-            let (progress, address) = (fleet.progress.clone(), fleet.address);
-            fleet.tasks.spawn(async move { client.follow(address, &progress, streams).await });
+            let progress = fleet.progress.clone();
+            let talk = client.open(address).await?;
+            fleet.tasks.spawn(async move { client.follow(talk, &progress, streams).await });
         }
         Ok(fleet)
     }
@@ -111,8 +112,9 @@ impl Fleet {
         let (held, mut tasks) = (Arc::new(held), JoinSet::new());
         for index in 0..self.streams {
             let client = Client { fixture: self.fixture, mode: self.mode, id: format!("client-{index}") };
-            let (held, address) = (held.clone(), self.address);
-            tasks.spawn(async move { client.return_with(address, &held).await });
+            let held = held.clone();
+            let talk = client.open(self.address).await?;
+            tasks.spawn(async move { client.return_with(talk, &held).await });
         }
         let mut received = 0;
         while let Some(ended) = tasks.join_next().await {
@@ -204,8 +206,12 @@ impl Client {
         framed(&message)
     }
 
-    async fn follow(&self, address: SocketAddr, progress: &Progress, all: usize) -> Result<()> {
-        let (mut requests, mut inbox) = self.open(address).await?;
+    async fn follow(
+        &self,
+        (mut requests, mut inbox): (SendStream<Bytes>, Inbox),
+        progress: &Progress,
+        all: usize,
+    ) -> Result<()> {
         let mut asked = 1;
         send(&mut requests, self.first(0, HashMap::new())).await?;
         loop {
@@ -227,8 +233,11 @@ impl Client {
 
     /// Asks for everything at once with what it has, and then for a name that does not exist: when that is answered,
     /// everything else that was to be said has been.
-    async fn return_with(&self, address: SocketAddr, held: &[HashMap<String, String>; 4]) -> Result<usize> {
-        let (mut requests, mut inbox) = self.open(address).await?;
+    async fn return_with(
+        &self,
+        (mut requests, mut inbox): (SendStream<Bytes>, Inbox),
+        held: &[HashMap<String, String>; 4],
+    ) -> Result<usize> {
         for (of, held) in held.iter().enumerate() {
             send(&mut requests, self.first(of, held.clone())).await?;
         }

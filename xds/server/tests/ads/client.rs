@@ -10,7 +10,7 @@ use pilotage_protos::discovery::{
     Status as Rejection,
 };
 use pilotage_server::protocol::{Collection, Name, Resource, ResourceType, Revision, Snapshot};
-use pilotage_server::{Ads, AdsConfig, Cache, Events, ServeConfig, serve};
+use pilotage_server::{Ads, AdsConfig, Cache, Events, Observer, ServeConfig, serve};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -46,21 +46,27 @@ impl Server {
     }
 
     pub(crate) async fn start_on(config: AdsConfig, connections: ServeConfig) -> Self {
-        Self::start_with_all(|node: &Node| node.cluster.clone(), config, connections).await
+        Self::start_with_all(|node: &Node| node.cluster.clone(), (), config, connections).await
     }
 
     /// A server with another function from node to group.
     pub(crate) async fn start_where(assign: impl Fn(&Node) -> String + Send + Sync + 'static) -> Self {
-        Self::start_with_all(assign, AdsConfig::default(), ServeConfig::default()).await
+        Self::start_with_all(assign, (), AdsConfig::default(), ServeConfig::default()).await
+    }
+
+    pub(crate) async fn start_observed(observer: impl Observer<String>) -> Self {
+        let assign = |node: &Node| node.cluster.clone();
+        Self::start_with_all(assign, observer, AdsConfig::default(), ServeConfig::default()).await
     }
 
     async fn start_with_all(
         assign: impl Fn(&Node) -> String + Send + Sync + 'static,
+        observer: impl Observer<String>,
         config: AdsConfig,
         connections: ServeConfig,
     ) -> Self {
         let (cache, shutdown) = (Cache::new(), CancellationToken::new());
-        let (ads, events) = Ads::new(cache.clone(), assign, config, shutdown.clone());
+        let (ads, events) = Ads::observed(cache.clone(), assign, observer, config, shutdown.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
         let address = listener.local_addr().expect("its address");
         let routes = ads.routes().add_service(ads.client_status());

@@ -1,14 +1,14 @@
 //! What does not depend on the dialect: refusals, limits, the end of streams, shutdown.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use pilotage_protos::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
 };
-use pilotage_server::protocol::{Limits, ResourceType, Revision, SessionConfig};
-use pilotage_server::{AdsConfig, Demand, Event};
+use pilotage_server::protocol::{Limits, Request, ResourceType, Response, Revision, SessionConfig};
+use pilotage_server::{AdsConfig, Demand, Event, Observer, Outcome, StreamId, StreamStatus};
 use tonic::Code;
 
 use crate::client::{Server, bodies, change, node, snapshot, soon};
@@ -339,4 +339,54 @@ async fn a_stream_that_moves_keeps_its_names_until_the_new_group_has_them() {
     assert!(response.removed_resources.is_empty(), "{:?}", response.removed_resources);
     assert_eq!(response.resources.len(), 1);
     assert_eq!(response.resources[0].name, "b");
+}
+
+/// Writes down what it is told.
+#[derive(Clone, Default)]
+struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Diary {
+    fn note(&self, line: String) {
+        self.0.lock().expect("nobody panics here").push(line);
+    }
+}
+
+impl Observer<String> for Diary {
+    fn opened(&self, stream: &StreamStatus<String>) {
+        self.note(format!("opened {}", stream.node.id));
+    }
+
+    fn requested(&self, _: StreamId, request: &Request) {
+        self.note(format!("requested {}", request.resource_type));
+    }
+
+    fn responded(&self, _: StreamId, response: &Response) {
+        self.note(format!("responded {}", response.resources.len()));
+    }
+
+    fn answered(&self, outcome: &Outcome<String>) {
+        self.note(format!("answered {}", outcome.revision));
+    }
+
+    fn closed(&self, _: StreamId) {
+        self.note("closed".to_owned());
+    }
+}
+
+#[tokio::test]
+async fn an_observer_is_told_everything_in_order() {
+    let diary = Diary::default();
+    let mut server = Server::start_observed(diary.clone()).await;
+    server.cache.publish(&"g".to_owned(), snapshot(1, CLUSTER, &[("a", "one")]));
+    let mut talk = server.sotw().await;
+    talk.say(first(node("n", "g"), CLUSTER.type_url()));
+    let response = talk.response().await;
+    talk.say(DiscoveryRequest { response_nonce: response.nonce, ..first(None, CLUSTER.type_url()) });
+    soon(server.ads.streams().reached(Revision(1))).await;
+    talk.hang_up();
+    deserted(&mut server).await;
+    let lines = diary.0.lock().expect("nobody panics here").clone();
+    let expected =
+        ["opened n", "requested Cluster", "responded 1", "requested Cluster", "answered 1", "closed"];
+    assert_eq!(lines, expected);
 }

@@ -73,7 +73,9 @@ impl Envoy {
     /// Starts Envoy and waits until its admin interface answers, which is before it has any resources: see
     /// [`Envoy::wait_ready`].
     pub async fn start(program: &EnvoyProgram, launch: &Launch<'_>) -> Result<Self, EnvoyError> {
-        let file = |suffix: &str| launch.folder.join(format!("{}{suffix}", launch.name));
+        let absolute = |source| EnvoyError::Write { path: launch.folder.to_path_buf(), source };
+        let folder = std::path::absolute(launch.folder).map_err(absolute)?;
+        let file = |suffix: &str| folder.join(format!("{}{suffix}", launch.name));
         let (bootstrap, admin_file) = (file(".yaml"), file(".admin"));
         let write = |path: &Path, text: &str| {
             fs::write(path, text).map_err(|source| EnvoyError::Write { path: path.to_path_buf(), source })
@@ -83,6 +85,8 @@ impl Envoy {
         write(&admin_file, "")?;
         let mut command = Command::new(program.path());
         command
+            // Relative paths in what it is sent, such as those of certificates, begin here.
+            .current_dir(launch.folder)
             .arg("--config-path")
             .arg(&bootstrap)
             .arg("--admin-address-path")
