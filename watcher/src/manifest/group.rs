@@ -260,7 +260,7 @@ mod tests {
             ("gateway.solo.io/v1", "VirtualService", "passed over"),
             ("apiextensions.k8s.io/v1", "CustomResourceDefinition", "passed over"),
             ("cert-manager.io/v1", "Certificate", "passed over"),
-            ("networking.istio.io/v1", "Sidecar", "not-supported"),
+            ("networking.istio.io/v1", "EnvoyFilter", "not-supported"),
             ("gateway.networking.k8s.io/v1", "HTTPRoute", "not-supported"),
             ("security.istio.io/v1", "AuthorizationPolicy", "not-supported"),
             (
