@@ -82,8 +82,8 @@ fn documents_that_are_no_objects() {
 #[test]
 fn kinds_that_are_not_served() {
     assert_eq!(
-        told("apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: x}\n"),
-        "f.yaml:7:7: warning[not-supported]: Sidecar of networking.istio.io is not served; the object has no effect \
+        told("apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nmetadata: {name: x}\n"),
+        "f.yaml:7:7: warning[not-supported]: EnvoyFilter of networking.istio.io is not served; the object has no effect \
          (remove it, or expect nothing of it)"
     );
     assert_eq!(
