@@ -9,7 +9,7 @@ use pilotage::tools::http_get;
 use pilotage_tests::pilotage;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 const CANARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/canary");
 
@@ -62,6 +62,12 @@ async fn settings_file_is_read_and_its_mistakes_are_named() -> Result<()> {
     Ok(())
 }
 
+/// The line on standard output by which a server says that it is ready.
+async fn ready_line(child: &mut Child) -> Result<String> {
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    lines.next_line().await?.context("the server ended before it was ready")
+}
+
 /// Starts a server, reads the line that says it is ready, sends SIGTERM, and gives the line and the log.
 async fn serve_and_stop(arguments: &[&str]) -> Result<(serde_json::Value, String)> {
     let mut child = Command::new(pilotage()?)
@@ -71,8 +77,7 @@ async fn serve_and_stop(arguments: &[&str]) -> Result<(serde_json::Value, String
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-    let line = lines.next_line().await?.context("the server ended before it was ready")?;
+    let line = ready_line(&mut child).await?;
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("a running process")?;
     kill_process(pid, Signal::TERM)?;
     let output = tokio::time::timeout(Duration::from_secs(20), child.wait_with_output()).await??;
@@ -96,8 +101,7 @@ async fn readiness_is_told_on_every_way() -> Result<()> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-    let line = lines.next_line().await?.context("the server ended")?;
+    let line = ready_line(&mut child).await?;
     ensure!(line.starts_with("{\"ready\":true,\"xds\":\"127.0.0.1:"), "{line}");
     // The line on standard output comes first; the log of the file and the descriptor follow at once.
     let told = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -117,8 +121,7 @@ async fn health_and_metrics_are_served_where_asked_for() -> Result<()> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
-    let line = lines.next_line().await?.context("the server ended")?;
+    let line = ready_line(&mut child).await?;
     let ready: serde_json::Value = serde_json::from_str(&line)?;
     let address = ready["health"].as_str().context("the address of health")?.parse()?;
     ensure!(text(&http_get(address, "/healthz").await?) == "alive\n", "/healthz");

@@ -15,6 +15,7 @@ mod service_entry;
 mod sidecar;
 mod telemetry;
 mod virtual_service;
+mod words;
 
 pub use destination_rule::*;
 pub use endpoints::*;
@@ -29,3 +30,4 @@ pub use service_entry::*;
 pub use sidecar::*;
 pub use telemetry::*;
 pub use virtual_service::*;
+pub use words::*;

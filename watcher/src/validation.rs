@@ -18,8 +18,6 @@ mod virtual_service;
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use gateway::{PROTOCOLS, TLS_VERSIONS};
-#[cfg(feature = "kubernetes")]
-pub(crate) use virtual_service::{GRPC_STATUSES, RETRY_CONDITIONS};
 
 /// A kind whose values can be checked.
 pub(crate) trait Validate {

@@ -2,48 +2,9 @@
 
 use super::{Checks, Validate};
 use crate::Problem;
-use crate::resources::{Destination, HttpRetry, HttpRoute, PortSelector, VirtualService};
-
-/// The gRPC statuses, as an abort names them.
-pub(crate) const GRPC_STATUSES: &[&str] = &[
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-/// What `retryOn` may hold beside status codes.
-pub(crate) const RETRY_CONDITIONS: &[&str] = &[
-    "5xx",
-    "gateway-error",
-    "reset",
-    "reset-before-request",
-    "connect-failure",
-    "envoy-ratelimited",
-    "retriable-4xx",
-    "refused-stream",
-    "retriable-status-codes",
-    "retriable-headers",
-    "http3-post-connect-failure",
-    "cancelled",
-    "deadline-exceeded",
-    "internal",
-    "resource-exhausted",
-    "unavailable",
-];
+use crate::resources::{
+    Destination, GRPC_STATUSES, HttpRetry, HttpRoute, PortSelector, RETRY_CONDITIONS, VirtualService,
+};
 
 impl Validate for VirtualService {
     fn validate(&self) -> Vec<Problem> {

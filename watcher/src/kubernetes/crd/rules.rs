@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::Kind;
-use crate::validation::{GRPC_STATUSES, PROTOCOLS, RETRY_CONDITIONS, TLS_VERSIONS};
+use crate::resources::{GRPC_STATUSES, RETRY_CONDITIONS};
+use crate::validation::{PROTOCOLS, TLS_VERSIONS};
 
 /// What must be true of a field.
 #[derive(Clone, Copy, Debug)]

@@ -1,31 +1,10 @@
 //! Faults that are injected on purpose: delays and aborts, each for a share of the requests.
 
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{FaultAbort, FaultDelay, HttpFault, Percent};
+use pilotage_watcher::resources::{FaultAbort, FaultDelay, GRPC_STATUSES, HttpFault, Percent};
 
 use crate::ir::{AbortStatus, Fault, Share};
 use crate::report::{Place, Report};
-
-/// The statuses of gRPC by number.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// A percentage as a share, the nearest where it is none.
 pub(super) fn share(percent: f64, place: &Place, report: &mut Report) -> Share {
@@ -88,7 +67,7 @@ fn of_abort(written: &FaultAbort, place: &Place, report: &mut Report) -> Option<
                 let message = format!("{name:?} is not a gRPC status; nothing is aborted");
                 let problem = place.field("grpcStatus").problem(Code::InvalidValue, message);
                 let upper = name.to_ascii_uppercase();
-                report.add(match crate::hosts::nearest(&upper, GRPC_STATUSES.into_iter()) {
+                report.add(match crate::hosts::nearest(&upper, GRPC_STATUSES.iter().copied()) {
                     Some(near) => problem.hint(format!("did you mean {near}?")),
                     None => problem.hint("write a name such as UNAVAILABLE"),
                 });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
-use pilotage_watcher::resources::{HttpRetry, Span};
+use pilotage_watcher::resources::{HttpRetry, RETRY_CONDITIONS, Span};
 
 use crate::ir::RetryPolicy;
 use crate::report::{Place, Report};
@@ -15,21 +15,6 @@ const DEFAULT_CONDITIONS: [&str; 3] = ["connect-failure", "refused-stream", "res
 /// Conditions that gRPC clients know; they ignore all others (A44).
 const OF_GRPC: [&str; 5] =
     ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
-
-/// Every other condition that Envoy knows.
-const OF_ENVOY: [&str; 11] = [
-    "5xx",
-    "gateway-error",
-    "reset",
-    "reset-before-request",
-    "connect-failure",
-    "envoy-ratelimited",
-    "retriable-4xx",
-    "refused-stream",
-    "retriable-status-codes",
-    "retriable-headers",
-    "http3-post-connect-failure",
-];
 
 /// gRPC clients make at most five attempts (A44).
 const MOST_GRPC_ATTEMPTS: u32 = 4;
@@ -163,15 +148,14 @@ fn conditions(written: &HttpRetry, place: &Place, report: &mut Report) -> (Vec<A
                 let message = format!("{code} is not an HTTP status and is left out");
                 report.add(place.problem(Code::InvalidValue, message).hint("use 100 to 599"));
             }
-        } else if OF_GRPC.contains(&token) || OF_ENVOY.contains(&token) {
+        } else if RETRY_CONDITIONS.contains(&token) {
             on.push(token.into());
         } else {
-            let known = OF_GRPC.into_iter().chain(OF_ENVOY);
             let problem = place.problem(
                 Code::InvalidValue,
                 format!("{token:?} is not a condition to retry on and is left out"),
             );
-            report.add(match crate::hosts::nearest(token, known) {
+            report.add(match crate::hosts::nearest(token, RETRY_CONDITIONS.iter().copied()) {
                 Some(near) => problem.hint(format!("did you mean {near}?")),
                 None => problem.hint("see the router filter's retry-on in the Envoy documentation"),
             });
