@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::Object;
 use crate::manifest::{Format, Outcome, read_document};
+use crate::resources::Labels;
 
 fn world(manifests: &str) -> World {
     let mut world = World::default();
@@ -18,7 +18,7 @@ fn world(manifests: &str) -> World {
 }
 
 fn referred(world: &World, gateways: &[(&str, &[(&str, &str)])]) -> Vec<String> {
-    let gateways: Vec<(Arc<str>, BTreeMap<Arc<str>, Arc<str>>)> = gateways
+    let gateways: Vec<(Arc<str>, Labels)> = gateways
         .iter()
         .map(|(namespace, labels)| {
             ((*namespace).into(), labels.iter().map(|&(key, value)| (key.into(), value.into())).collect())
