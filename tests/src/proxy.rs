@@ -36,12 +36,21 @@ impl Proxy {
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
     pub async fn sidecar(mesh: &Mesh, name: &str, dialect: Dialect) -> Result<Self> {
+        Self::sidecar_with(mesh, name, dialect, &[]).await
+    }
+
+    /// The same, with more arguments of `pilotage bootstrap`.
+    ///
+    /// # Errors
+    /// As of [`Proxy::sidecar`].
+    pub async fn sidecar_with(mesh: &Mesh, name: &str, dialect: Dialect, more: &[&str]) -> Result<Self> {
         let egress = ReservedPort::new()?;
         let port = egress.number().to_string();
         let mut arguments = vec!["--kind", "sidecar", "--egress-port", &port, "--tcp-egress"];
         if dialect == Dialect::Sotw {
             arguments.extend(["--dialect", "sotw"]);
         }
+        arguments.extend(more);
         Self::start(mesh, name, &arguments, egress.address(), egress).await
     }
 
