@@ -202,7 +202,7 @@ fn twins_agree(dialect: Dialect, steps: Vec<Step>) -> usize {
                 }
             }
             Step::Ask { stream, of, list, shared } => {
-                streams[stream].ask(now, &TYPES[of], LISTS[list], shared)
+                streams[stream].ask(now, &TYPES[of], LISTS[list], shared);
             }
             Step::Deliver { stream } => streams[stream].deliver(&archive),
             Step::Answer { stream, of, accepts } => streams[stream].answer(now, &TYPES[of], accepts),
