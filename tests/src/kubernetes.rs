@@ -13,7 +13,7 @@ mod toolchain;
 
 pub use assets::{Assets, KUBERNETES_VERSION};
 pub use client::{
-    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource,
+    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource, token,
 };
 pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;

@@ -44,6 +44,9 @@ impl Pipeline {
                 member.deserted = None;
                 if member.compiled.is_none() {
                     info!(%group, node = %node.id, "first client");
+                    if self.unsynced.is_empty() {
+                        self.references.update(&self.world, self.groups.keys());
+                    }
                     self.order(group);
                 }
             }
