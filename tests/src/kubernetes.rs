@@ -8,7 +8,6 @@ mod client;
 mod control_plane;
 mod identity;
 mod observer;
-mod relay;
 mod schemas;
 mod toolchain;
 
@@ -19,6 +18,5 @@ pub use client::{
 pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
 pub use observer::{Observer, Said};
-pub use relay::Relay;
 pub use schemas::{OUR_CRDS, istio_crds};
 pub use toolchain::{GO_VERSION, go};

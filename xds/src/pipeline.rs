@@ -25,12 +25,14 @@ use crate::admin::Metrics;
 mod clients;
 mod compiling;
 mod debounce;
+mod entwined;
 mod grouping;
 mod journal;
 mod references;
 
 use compiling::{Compiling, Order, Outcome};
 use debounce::Debounce;
+use entwined::Entwined;
 pub use grouping::Grouping;
 use journal::Journal;
 use references::References;
@@ -69,12 +71,13 @@ pub struct Pipeline {
     stale: BTreeSet<Group>,
     debounce: Debounce,
     compiling: Option<Compiling>,
+    entwined: Entwined,
     journal: Journal,
     references: References,
     /// When the latest events were seen.
     latency: clients::Latency,
-    /// Nodes and types of which the last answer was a rejection.
-    rejected: BTreeSet<(Arc<str>, ResourceType)>,
+    /// The resources of a type that a node has rejected since it last had everything of that type.
+    rejected: BTreeMap<(Arc<str>, ResourceType), BTreeSet<Name>>,
 }
 
 /// One group, and what it is told.
@@ -115,10 +118,11 @@ impl Pipeline {
             stale: BTreeSet::new(),
             debounce: Debounce::default(),
             compiling: None,
+            entwined: Entwined::default(),
             journal: Journal::default(),
             references: References::default(),
             latency: clients::Latency::default(),
-            rejected: BTreeSet::new(),
+            rejected: BTreeMap::new(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Pipeline {
                 self.streams.regroup();
             }
             self.stale.extend(self.groups.keys().cloned());
+            self.entwined.note(&touched);
             self.debounce.note(Instant::now());
         }
         if !touched.endpoints.is_empty() || !touched.secrets.is_empty() {
@@ -196,12 +201,16 @@ impl Pipeline {
             compiling.overtaken.endpoints.extend(touched.endpoints.iter().cloned());
             compiling.overtaken.secrets.extend(touched.secrets.iter().cloned());
         }
+        let touched = self.entwined.free(touched);
+        if touched.is_empty() {
+            return;
+        }
         // A revision tells that everything up to it is there. While configuration is still to come, it must not rise.
         let is_complete = self.compiling.is_none() && self.stale.is_empty();
         let count = self.groups.len();
         for (group, member) in &mut self.groups {
             let Some(previous) = &member.compiled else { continue };
-            let compiled = refreshed(&self.world, previous, touched);
+            let compiled = refreshed(&self.world, previous, &touched);
             if is_complete {
                 member.published = self.revision;
             }
@@ -224,6 +233,7 @@ impl Pipeline {
     /// The configuration lane: on another thread, from the world as it is now.
     fn start_compile(&mut self) {
         self.debounce.run(Instant::now());
+        self.entwined.started();
         let (held, stale): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut self.stale).into_iter().partition(|group| self.references.hold(group));
         self.stale = held;
@@ -240,6 +250,8 @@ impl Pipeline {
 
     fn publish(&mut self, outcome: Option<Outcome>) {
         let Some(Compiling { overtaken, revision, .. }) = self.compiling.take() else { return };
+        self.entwined.finished();
+        let overtaken = self.entwined.free_of_pending(&overtaken);
         let Some(outcome) = outcome else { return };
         self.metrics.translated(outcome.took);
         let count = self.groups.len();

@@ -42,6 +42,8 @@ mod interner;
 mod message;
 mod observer;
 mod outflow;
+mod outline;
+mod precedents;
 mod rejections;
 mod render;
 mod serve;
