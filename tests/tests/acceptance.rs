@@ -112,7 +112,8 @@ async fn envoy_accepts_every_example() -> Result<()> {
         let sidecar = arguments("sidecar", &[shop], &egress);
         let gateway = arguments("gateway", &[shop, ("labels", "istio=ingressgateway")], &egress);
         let mut count = 0;
-        for arguments in [sidecar, gateway] {
+        let intercepted = arguments("intercepted", &[shop, ("labels", "app=cart")], &egress);
+        for arguments in [sidecar, gateway, intercepted] {
             let name = format!("{} {arguments:?}", folder.display());
             count += accept(&name, &world, &arguments, Path::new("")).await?;
         }

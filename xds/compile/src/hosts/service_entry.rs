@@ -1,6 +1,6 @@
 //! ServiceEntries as hosts: listed addresses and names to resolve; what else there is becomes a problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,7 +72,8 @@ pub(super) fn hosts(
     check_addresses(&entry.spec.endpoints, by_name, &spec, report);
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
-    let ranges: Vec<_> = entry.spec.addresses.iter().filter_map(|address| range(address)).collect();
+    let ranges: BTreeSet<_> = entry.spec.addresses.iter().filter_map(|address| range(address)).collect();
+    let ranges: Vec<_> = ranges.into_iter().collect();
     let mut hosts = Vec::new();
     for (index, name) in entry.spec.hosts.iter().enumerate() {
         let name = name.to_ascii_lowercase();
