@@ -75,7 +75,8 @@ impl Proxy {
     pub async fn intercepted(mesh: &Mesh, name: &str, app: &str) -> Result<Self> {
         let label = format!("app={app}");
         let arguments = ["--kind", "sidecar", "--intercepted", "--label", &label];
-        Self::start(mesh, name, &arguments, (Ipv4Addr::LOCALHOST, 15001).into(), ReservedPort::new()?).await
+        let entry = (Ipv4Addr::LOCALHOST, 15001).into();
+        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
     }
 
     async fn start(

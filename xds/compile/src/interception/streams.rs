@@ -14,6 +14,9 @@ use crate::protocol::Protocol;
 use crate::report::Place;
 use crate::routing::{Routing, Scope, Via, server_name_rules, tcp_rule};
 
+/// Addresses with prefix lengths.
+type Subnets = Vec<(IpAddr, u8)>;
+
 /// What is done with connections to an opaque port of a host.
 pub(super) fn streams(
     host: &Host,
@@ -123,7 +126,7 @@ fn goes_where_it_was_going(host: &Host) -> bool {
 
 /// Those of some branches whose server names none before them has: two alike would make Envoy refuse the listener.
 fn distinct(before: &[Branch], branches: Vec<Branch>) -> Vec<Branch> {
-    let mut taken: Vec<(Arc<str>, Vec<(IpAddr, u8)>)> = Vec::new();
+    let mut taken: Vec<(Arc<str>, Subnets)> = Vec::new();
     let mut free = |branch: &mut Branch| {
         let Speaks::Tls(names) = &mut branch.speaks else { return true };
         names.retain(|name| {
