@@ -30,6 +30,9 @@ pub struct EnvoyOptions {
     /// Sidecar: also listen on 127.0.0.1 at the port of every Service port that is opaque TCP
     #[arg(long)]
     pub tcp_egress: bool,
+    /// Sidecar: iptables redirect the workload's connections to it, the outgoing to 15001 and the incoming to 15006
+    #[arg(long, conflicts_with_all = ["egress_port", "tcp_egress"])]
+    pub intercepted: bool,
     /// The folder for the small files through which Envoy reads certificates and tokens anew when they change
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
@@ -56,7 +59,9 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> anyhow::Result<(Value, Vec<
         Kind::Sidecar => node.metadata("sidecar"),
         Kind::Gateway => node.metadata("gateway"),
     };
-    if options.kind == Kind::Sidecar {
+    if options.kind == Kind::Sidecar && options.intercepted {
+        metadata.insert("INTERCEPTION_MODE".into(), json!("REDIRECT"));
+    } else if options.kind == Kind::Sidecar {
         metadata.insert("EGRESS_PORT".into(), json!(options.egress_port.to_string()));
         if options.tcp_egress {
             metadata.insert("TCP_EGRESS".into(), json!("true"));

@@ -12,6 +12,7 @@ use crate::bootstrap::{EnvoyOptions, Node, SecretFile, envoy, grpc};
 #[command(after_help = "\
 Examples:
   pilotage bootstrap envoy --id web-1 --namespace shop > envoy.yaml && envoy -c envoy.yaml
+  pilotage bootstrap envoy --id web-1 --namespace shop --label app=web --intercepted > envoy.yaml
   pilotage bootstrap envoy --kind gateway --id edge-1 --label istio=ingressgateway > edge.yaml
   pilotage bootstrap envoy --id web-1 --namespace shop --server xds.example:18000 --tls-ca ca.crt \\
     --tls-cert web-1.crt --tls-key web-1.key --secrets-dir . > envoy.yaml

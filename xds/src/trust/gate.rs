@@ -67,6 +67,6 @@ fn stranger(node: &Node) -> Result<(), Status> {
             "gateways are told private keys, so {} has to show who it is: by a client certificate, or by a token",
             node.id
         ))),
-        ProxyKind::Sidecar { .. } | ProxyKind::Grpc => Ok(()),
+        ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Grpc => Ok(()),
     }
 }
