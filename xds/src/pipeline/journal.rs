@@ -34,6 +34,11 @@ impl Journal {
         is_news
     }
 
+    /// All that is wrong, each thing once.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.scopes.values().flatten()
+    }
+
     /// How many problems of a severity are open.
     pub(super) fn count(&self, severity: Severity) -> usize {
         self.scopes.values().flatten().filter(|problem| problem.severity == severity).count()
