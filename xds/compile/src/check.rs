@@ -7,10 +7,11 @@ use pilotage_protocol::Name;
 use pilotage_watcher::resources::{Pod, WithMeta};
 use pilotage_watcher::{Code, Problem, Severity, World};
 
-use crate::blueprint::blueprint;
+use crate::catalog::Catalog;
 use crate::compiled::subset_problem;
 use crate::endpoints::select;
 use crate::group::DEFAULT_EGRESS_PORT;
+use crate::outline::Outline;
 use crate::report::Report;
 use crate::{Group, Location, ProxyKind, Settings};
 
@@ -22,14 +23,15 @@ type Labels = BTreeMap<Arc<str>, Arc<str>>;
 /// every selector; a gRPC client of every Service port. What only gRPC clients cannot do is told as information,
 /// since nothing here says that there are any.
 pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
+    let catalog = Catalog::of(world, settings);
     let mut report = Report::default();
     for group in sidecars(world).into_iter().chain(gateways(world)) {
-        collect(world, &group, settings, &BTreeSet::new(), &mut report);
+        collect(&catalog, &group, &BTreeSet::new(), &mut report);
     }
     let mut of_clients = Report::default();
     for (namespace, asked) in targets(world, settings) {
         let group = Group { kind: ProxyKind::Grpc, namespace, labels: Labels::new(), location: somewhere() };
-        collect(world, &group, settings, &asked, &mut of_clients);
+        collect(&catalog, &group, &asked, &mut of_clients);
     }
     report.extend(of_clients.into_problems().into_iter().map(|problem| match problem.code {
         Code::NotForGrpcClients => problem.severity(Severity::Info),
@@ -38,12 +40,12 @@ pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     report.into_problems()
 }
 
-fn collect(world: &World, group: &Group, settings: &Settings, asked: &BTreeSet<Name>, report: &mut Report) {
-    let blueprint = blueprint(world, group, settings, asked);
-    for plan in blueprint.assignments.values().filter(|plan| plan.subset.is_some()) {
-        report.extend(subset_problem(plan, &select(world, &plan.members, &plan.selection)));
+fn collect(catalog: &Catalog, group: &Group, asked: &BTreeSet<Name>, report: &mut Report) {
+    let (outline, _) = Outline::default().follow(catalog, group, asked);
+    for plan in outline.plans().filter(|plan| plan.subset.is_some()) {
+        report.extend(subset_problem(plan, &select(catalog.world(), &plan.members, &plan.selection)));
     }
-    report.extend(blueprint.report.into_problems());
+    report.extend(outline.problems());
 }
 
 fn sidecars(world: &World) -> BTreeSet<Group> {

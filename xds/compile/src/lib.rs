@@ -10,10 +10,12 @@
 
 mod access_log;
 mod blueprint;
+mod catalog;
 mod check;
 mod clusters;
 mod compiled;
 mod credentials;
+mod domains;
 mod edge;
 mod egress;
 mod endpoints;
@@ -21,18 +23,22 @@ mod envoy;
 mod group;
 mod hosts;
 mod ir;
+mod outline;
+mod parts;
 mod pattern;
 mod policy;
 mod protocol;
 mod proxyless;
 mod raw;
 mod report;
+mod rope;
 mod routing;
 mod rules;
 mod settings;
 mod sidecar;
 mod table;
 
+pub use catalog::Catalog;
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
