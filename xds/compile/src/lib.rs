@@ -39,7 +39,7 @@ mod sidecar;
 mod table;
 
 pub use catalog::Catalog;
-pub use check::check;
+pub use check::{Checkup, check};
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{AccessLogs, DefaultRetries, LogFormat, Settings, UndeclaredPorts};

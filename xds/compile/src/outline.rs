@@ -15,13 +15,13 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use pilotage_protocol::Name;
-use pilotage_watcher::{Kind, Problem, Touched};
+use pilotage_watcher::{Kind, NamespacedName, Problem, Touched};
 
 use crate::access_log::access_log;
 use crate::blueprint::AssignmentPlan;
 use crate::catalog::Catalog;
 use crate::credentials::SecretPlan;
-use crate::hosts::{HostTable, Hosts};
+use crate::hosts::{HostTable, Hosts, Members, Reads};
 use crate::ir::{Cluster, Listener, RouteTable, VirtualHost};
 use crate::parts::{Changes, Part, Parts};
 use crate::raw::{RawResources, raw_resources};
@@ -191,7 +191,7 @@ impl Outline {
             }
             let reads = scope.hosts.reads();
             let problems = report.into_problems();
-            let is_worthwhile = !problems.is_empty() || reads != crate::hosts::Reads::default();
+            let is_worthwhile = !problems.is_empty() || reads != Reads::default();
             let part = Part { outcome: (), problems: problems.into(), reads };
             self.filed.set(&name, is_worthwhile.then_some(part));
         }
@@ -231,9 +231,32 @@ impl Outline {
         self.clusters.get(host).into_iter().flat_map(|part| part.outcome.plans.iter())
     }
 
-    /// How all endpoints are found.
-    pub(crate) fn plans(&self) -> impl Iterator<Item = &Arc<AssignmentPlan>> {
-        self.clusters.iter().flat_map(|part| part.outcome.plans.iter())
+    /// How the endpoints of a Service's clusters are found.
+    pub(crate) fn plans_of_service(
+        &self,
+        (namespace, name): &NamespacedName,
+    ) -> impl Iterator<Item = Arc<AssignmentPlan>> {
+        let domain = &self.catalog.settings().cluster_domain;
+        let host = format!("{name}.{namespace}.svc.{domain}").to_ascii_lowercase();
+        self.clusters.get(&host).into_iter().flat_map(|part| part.outcome.plans.iter().cloned())
+    }
+
+    /// How those endpoints are found that a change may have added, moved or taken away.
+    pub(crate) fn plans_of_touched(&self, touched: &Touched) -> Vec<Arc<AssignmentPlan>> {
+        let services = touched.endpoints.iter();
+        let mut plans: Vec<_> = services.flat_map(|service| self.plans_of_service(service)).collect();
+        let workloads = touched.config.iter();
+        let workloads = workloads.filter(|key| matches!(key.kind, Kind::Pod | Kind::WorkloadEntry));
+        let namespaces: BTreeSet<&str> = workloads.map(|key| &*key.namespace).collect();
+        if !namespaces.is_empty() {
+            let all = self.clusters.iter().flat_map(|part| part.outcome.plans.iter());
+            let selecting = all.filter(|plan| {
+                matches!(plan.members, Members::Selected { .. })
+                    && namespaces.contains(&*plan.selection.namespace)
+            });
+            plans.extend(selecting.cloned());
+        }
+        plans
     }
 
     /// Where all secrets that anything refers to are found.

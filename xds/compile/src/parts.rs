@@ -42,6 +42,8 @@ pub(crate) struct Changes {
     pub(crate) bindings: bool,
     /// Whether Secrets changed, or the time that tells whether they have ended.
     pub(crate) secrets: bool,
+    /// Whether clients ask for other names than before.
+    pub(crate) asked: bool,
     /// Whether all is to be made anew.
     pub(crate) everything: bool,
 }

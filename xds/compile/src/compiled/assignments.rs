@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_protocol::{Name, Resource, ResourceType, Version};
-use pilotage_watcher::{Code, Kind, NamespacedName, ObjectKey, Problem, World};
+use pilotage_watcher::{Code, NamespacedName, ObjectKey, Problem, World};
 
 use super::{Compiled, encode};
 use crate::blueprint::AssignmentPlan;
 use crate::endpoints::{Selected, select};
-use crate::hosts::Members;
 use crate::ir::Assignment;
 use crate::outline::Difference;
 use crate::table::updated;
@@ -34,19 +33,8 @@ impl Compiled {
                 plans.insert(cluster, Some(plan));
             }
         }
-        for plan in touched.endpoints.iter().flat_map(|service| self.plans_of_service(service)) {
-            plans.insert(plan.selection.cluster.clone(), Some(plan));
-        }
-        let workloads = touched.config.iter();
-        let workloads = workloads.filter(|key| matches!(key.kind, Kind::Pod | Kind::WorkloadEntry));
-        let namespaces: BTreeSet<&str> = workloads.map(|key| &*key.namespace).collect();
-        if !namespaces.is_empty() {
-            let selecting = self.outline.plans().filter(|plan| {
-                matches!(plan.members, Members::Selected { .. })
-                    && namespaces.contains(&*plan.selection.namespace)
-            });
-            plans.extend(selecting.map(|plan| (plan.selection.cluster.clone(), Some(plan.clone()))));
-        }
+        let touched = self.outline.plans_of_touched(&touched);
+        plans.extend(touched.into_iter().map(|plan| (plan.selection.cluster.clone(), Some(plan))));
         let world = self.outline.catalog().world().clone();
         self.assign(previous, &world, plans);
     }
@@ -58,7 +46,7 @@ impl Compiled {
         world: &World,
         touched: &BTreeSet<NamespacedName>,
     ) {
-        let plans = touched.iter().flat_map(|service| self.plans_of_service(service));
+        let plans = touched.iter().flat_map(|service| self.outline.plans_of_service(service));
         let plans = plans.map(|plan| (plan.selection.cluster.clone(), Some(plan))).collect();
         self.assign(previous, world, plans);
     }
@@ -90,12 +78,6 @@ impl Compiled {
         // No host has this character in its name.
         let host = cluster.rsplit('|').next()?;
         self.outline.plans_of(host).find(|plan| *plan.selection.cluster == *cluster)
-    }
-
-    fn plans_of_service(&self, (namespace, name): &NamespacedName) -> Vec<Arc<AssignmentPlan>> {
-        let domain = &self.outline.catalog().settings().cluster_domain;
-        let host = format!("{name}.{namespace}.svc.{domain}").to_ascii_lowercase();
-        self.outline.plans_of(&host).cloned().collect()
     }
 }
 

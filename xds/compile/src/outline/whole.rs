@@ -32,7 +32,7 @@ impl Outline {
         log: Option<AccessLog>,
         difference: &mut Difference,
     ) {
-        if self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes)) {
+        if !changes.asked && self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes)) {
             return;
         }
         let world = self.catalog.world();
