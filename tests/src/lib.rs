@@ -14,6 +14,7 @@ mod manifest;
 mod mesh;
 mod proxy;
 mod python;
+mod relay;
 mod tls;
 mod traffic;
 
@@ -25,5 +26,6 @@ pub use mesh::Mesh;
 pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
 pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
+pub use relay::Relay;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
 pub use traffic::{Outcomes, Traffic, calls};

@@ -14,6 +14,7 @@ use crate::resources::{
 use crate::{Kind, Object, ObjectKey, Touched};
 
 mod difference;
+mod secret_references;
 
 /// Namespace and name.
 pub type NamespacedName = (Arc<str>, Arc<str>);
