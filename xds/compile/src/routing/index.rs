@@ -21,12 +21,15 @@ pub(crate) struct ClaimIndex {
     claims: OrdMap<NamespacedName, Arc<Claim>>,
     by_host: OrdMap<Arc<str>, Arc<[Named]>>,
     /// Those without hosts, and what is wrong with each.
-    delegates: OrdMap<NamespacedName, (Arc<WithMeta<VirtualService>>, Arc<[Problem]>)>,
+    delegates: OrdMap<NamespacedName, Judged>,
     /// The VirtualServices that hand over to each, which need not exist.
     roots: OrdMap<NamespacedName, OrdSet<NamespacedName>>,
     /// Those that hand over to what is not there: what they are told of it depends on all that there is.
     broken: OrdSet<NamespacedName>,
 }
+
+/// A VirtualService without hosts, and what is wrong with it.
+type Judged = (Arc<WithMeta<VirtualService>>, Arc<[Problem]>);
 
 /// A VirtualService under one of the hosts that it names.
 #[derive(Clone, Debug)]

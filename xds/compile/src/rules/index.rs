@@ -171,8 +171,7 @@ fn add(rules: &mut Vec<HostRule>, rule: &Arc<WithMeta<DestinationRule>>, report:
     }
     if apart {
         let policy = rule.spec.traffic_policy.as_ref().map(|_| (rule.clone(), spec.field("trafficPolicy")));
-        let mut new =
-            HostRule { first: rule.clone(), policy, subsets: Vec::new(), sources: vec![source.clone()] };
+        let mut new = HostRule { first: rule.clone(), policy, subsets: Vec::new(), sources: vec![source] };
         for (index, subset) in rule.spec.subsets.iter().enumerate() {
             let place = spec.field("subsets").index(index);
             if new.subsets().any(|(known, _)| known.name == subset.name) {
