@@ -12,6 +12,7 @@ mod executable;
 pub mod kubernetes;
 mod manifest;
 mod mesh;
+pub mod namespace;
 mod proxy;
 mod python;
 mod relay;

@@ -68,6 +68,17 @@ impl Proxy {
         Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
     }
 
+    /// Starts a sidecar of the namespace `demo` and the label `app` to which every connection is redirected.
+    ///
+    /// # Errors
+    /// It is not ready in time; the error has the end of its log.
+    pub async fn intercepted(mesh: &Mesh, name: &str, app: &str) -> Result<Self> {
+        let label = format!("app={app}");
+        let arguments = ["--kind", "sidecar", "--intercepted", "--label", &label];
+        let entry = (Ipv4Addr::LOCALHOST, 15001).into();
+        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+    }
+
     async fn start(
         (server, mesh): (SocketAddr, &Mesh),
         name: &str,

@@ -8,7 +8,7 @@ use pilotage_watcher::ObjectKey;
 
 use crate::endpoints::Selection;
 use crate::hosts::Members;
-use crate::ir::{Listener, RouteTable};
+use crate::ir::{Cluster, Listener, RouteTable};
 use crate::report::{Place, Report};
 
 /// Listeners and route tables by name.
@@ -16,6 +16,8 @@ use crate::report::{Place, Report};
 pub(crate) struct Blueprint {
     pub(crate) listeners: BTreeMap<Name, Listener>,
     pub(crate) routes: BTreeMap<Name, RouteTable>,
+    /// Those that are of the proxy itself and not of a host.
+    pub(crate) clusters: BTreeMap<Name, Cluster>,
     pub(crate) report: Report,
 }
 

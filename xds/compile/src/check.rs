@@ -33,7 +33,8 @@ struct View {
 ///
 /// Everyone is: a sidecar in every namespace, and one with every set of labels that a rule looks at; a gateway for
 /// every selector; a gRPC client of every Service port. What only gRPC clients cannot do is told as information,
-/// since nothing here says that there are any. Who checks again and again keeps a [`Checkup`].
+/// since nothing here says that there are any; and so is what only a sidecar can do to which connections are redirected,
+/// since nothing says that there are others. Who checks again and again keeps a [`Checkup`].
 pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     Checkup::default().follow(&Catalog::of(world, settings)).problems()
 }
@@ -64,7 +65,11 @@ impl Checkup {
                 _ => problem,
             });
         }
-        report.into_problems()
+        let unless_redirected = |problem: Problem| match problem.code {
+            Code::NeedsInterception => problem.severity(Severity::Info),
+            _ => problem,
+        };
+        report.into_problems().into_iter().map(unless_redirected).collect()
     }
 }
 

@@ -43,10 +43,11 @@ pub(crate) fn all(naming: &Naming) -> Vec<Arc<str>> {
 }
 
 /// Gives out the domains of a table, whose virtual hosts come in the order of precedence.
-pub(crate) fn give_out(namings: &[Naming]) -> Domains {
+pub(crate) fn give_out<'a>(namings: impl Iterator<Item = &'a Naming>) -> Domains {
+    let namings: Vec<&Naming> = namings.collect();
     let mut taken: HashSet<&str> = HashSet::with_capacity(namings.len() * 12);
     let mut given: Vec<Vec<Arc<str>>> = Vec::with_capacity(namings.len());
-    for naming in namings {
+    for naming in &namings {
         let free = naming.full.iter().filter(|domain| taken.insert(domain));
         given.push(free.map(|domain| domain.as_str().into()).collect());
     }

@@ -39,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) aliases: Vec<Alias>,
     /// Virtual addresses, by which a client may also name the host.
     pub(crate) addresses: Vec<Arc<str>>,
+    /// Ranges of virtual addresses, with prefix lengths, the rest of each address 0.
+    pub(crate) ranges: Vec<(std::net::IpAddr, u8)>,
     pub(crate) preference: Preference,
     /// Seconds since 1970, where the object has an age; of two that claim one thing the older has it.
     pub(crate) created: i64,
@@ -78,6 +80,8 @@ pub(crate) enum Members {
     Listed { entries: Arc<[WorkloadEntry]>, targets: Arc<BTreeMap<u16, u16>> },
     /// The Pods and WorkloadEntries of the same namespace that have these labels.
     Selected { labels: Arc<BTreeMap<String, String>>, targets: Arc<BTreeMap<u16, u16>> },
+    /// Whatever address a client connects to: the proxy of a workload whose connections are redirected knows it.
+    Destination,
     /// Names to resolve, by port.
     Dns { names: BTreeMap<u16, Vec<DnsEndpoint>>, resolve: Resolve },
 }
@@ -160,6 +164,11 @@ impl<'a> Hosts<'a> {
     /// Notes that something of a name was looked at elsewhere: its routes or its rules.
     pub(crate) fn note(&self, name: &str) {
         self.trace.note(name);
+    }
+
+    /// Notes that it matters which names VirtualServices own at all.
+    pub(crate) fn note_owners(&self) {
+        self.trace.note_owners();
     }
 
     /// Notes that all VirtualServices that bind to Gateways were looked at.

@@ -109,7 +109,7 @@ impl Outline {
             difference.last = mesh::last(&scope, &sidecar, &mut report);
         }
         let log = access_log(world, group, settings, &mut report);
-        next.follow_whole(&changes, &scope, &routing, log, &mut difference);
+        next.follow_whole(&changes, (&scope, &routing, &sidecar), log, &mut difference);
         let mut clusters = std::mem::take(&mut next.clusters);
         clusters::follow(&mut clusters, &changes, next.choice(self), world, &scope, &mut difference);
         next.clusters = clusters;
@@ -131,7 +131,7 @@ impl Outline {
             && !self.has_changed(catalog, Kind::Sidecar);
         match is_same {
             true => self.hosts.clone(),
-            false => HostTable::of(catalog.hosts(), &group.namespace, |host| {
+            false => HostTable::of(catalog.hosts(), group, |host| {
                 sidecar.knows(&host.namespace, &host.name, group)
             }),
         }
@@ -164,7 +164,7 @@ impl Outline {
         let rules = (self.catalog.rules().by_host(), catalog.rules().by_host());
         if changes.everything {
             changes.names = hosts.names().chain(claims.1.keys()).chain(rules.1.keys()).cloned().collect();
-            (changes.hosts, changes.bindings) = (true, true);
+            (changes.hosts, changes.bindings, changes.owners) = (true, true, true);
             return changes;
         }
         let of_hosts = hosts.changed_since(&self.hosts);
@@ -175,6 +175,7 @@ impl Outline {
             let named = [claims.0, claims.1].into_iter().filter_map(|by_host| by_host.get(host));
             named.flat_map(|named| named.iter()).any(|named| named.claim.is_at_gateways())
         });
+        changes.owners = !of_claims.is_empty();
         changes.names.extend(of_claims);
         changes.names.extend(differing(rules.0, rules.1));
         changes
@@ -213,10 +214,8 @@ impl Outline {
         let (view, rules) = (Hosts::new(&self.hosts), Rules::new(catalog.rules()));
         let scope = Scope { group, settings, hosts: &view, rules: &rules };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
-        for claim in catalog.claims().claims().filter(|claim| !claim.problems.is_empty()) {
-            if routing.sees(claim) {
-                report.extend(claim.problems.iter().cloned());
-            }
+        for claim in catalog.claims().claims().filter(|claim| routing.sees(claim)) {
+            claim.tell(group.kind, &mut report);
         }
         report.into_problems()
     }

@@ -40,6 +40,8 @@ pub(crate) struct Changes {
     pub(crate) hosts: bool,
     /// Whether VirtualServices changed that bind to Gateways.
     pub(crate) bindings: bool,
+    /// Whether any VirtualService changed.
+    pub(crate) owners: bool,
     /// Whether Secrets changed, or the time that tells whether they have ended.
     pub(crate) secrets: bool,
     /// Whether clients ask for other names than before.

@@ -36,7 +36,9 @@ pub(crate) use destination::target;
 pub(crate) use index::{ClaimIndex, Named};
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
-pub(crate) use virtual_host::{Authority, Naming, domains, mesh_hosts, namings, service_host};
+pub(crate) use virtual_host::{
+    Authority, Naming, Reach, domains, mesh_hosts, mesh_table, namings, service_host, usual,
+};
 
 /// All that a rule is translated with.
 #[derive(Clone, Copy)]
@@ -93,6 +95,12 @@ impl<'a> Routing<'a> {
             visible.sort_by_key(|claim| self.rank(claim));
             visible
         })
+    }
+
+    /// Every host and wildcard that is owned on the mesh.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (&'a Arc<str>, &'a Named)> {
+        self.scope.hosts.note_owners();
+        self.index.by_host().iter().filter_map(|(host, named)| Some((host, self.first(named)?)))
     }
 
     /// Every host and wildcard that some VirtualService names, whoever sees it.

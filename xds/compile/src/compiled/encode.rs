@@ -20,7 +20,7 @@ pub(super) fn cluster(cluster: Cluster, version: Version) -> Resource {
     let secrets = secrets.map(|name| Reference::new(ResourceType::Secret, name.clone()));
     Resource::versioned(cluster.name.clone(), version, envoy::cluster(&cluster).encode_to_vec())
         .with_references(endpoints.into_iter().chain(secrets))
-        .with_origin(Arc::new(Sources::listed([cluster.source].into_iter().chain(cluster.rule))))
+        .with_origin(Arc::new(Sources::listed(cluster.source.into_iter().chain(cluster.rule))))
 }
 
 pub(super) fn assignment(assigned: Assigned, version: Version) -> Resource {

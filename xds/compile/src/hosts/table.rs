@@ -8,8 +8,9 @@ use imbl::ordmap::DiffItem;
 use pilotage_watcher::{Code, Problem};
 
 use super::index::{Candidate, HostIndex, Origin};
-use super::{Alias, Host, is_visible};
+use super::{Alias, Host, Members, is_visible};
 use crate::report::{Place, Report};
+use crate::{Group, ProxyKind};
 
 /// Hosts by name; a clone shares everything.
 #[derive(Clone, Debug, Default)]
@@ -23,14 +24,14 @@ pub(crate) struct HostTable {
 }
 
 impl HostTable {
-    /// The hosts that a namespace sees, of which `knows` says what a proxy need not know.
-    pub(crate) fn of(index: &HostIndex, namespace: &str, knows: impl Fn(&Host) -> bool) -> Self {
+    /// The hosts that a group sees, of which `knows` says what a proxy need not know.
+    pub(crate) fn of(index: &HostIndex, group: &Group, knows: impl Fn(&Host) -> bool) -> Self {
         let mut table = Self { known: index.by_name().clone(), ..Self::default() };
         let mut report = Report::default();
         let mut aliases = Vec::new();
         let mut visible = Vec::new();
         for (name, candidates) in index.by_name() {
-            let Some(holder) = holder(candidates, namespace, &mut report) else { continue };
+            let Some(holder) = holder(candidates, &group.namespace, &mut report) else { continue };
             visible.push((name.clone(), holder.host.clone()));
             if let Origin::Service { leads_to: Some(target), .. } = &holder.origin {
                 aliases.push((name.clone(), target.clone()));
@@ -38,13 +39,31 @@ impl HostTable {
         }
         table.visible = visible.into_iter().collect();
         table.fold_aliases(aliases);
-        let unknown: Vec<_> =
-            table.visible.values().filter(|host| !knows(host)).map(|host| host.name.clone()).collect();
-        for name in unknown {
-            table.visible.remove(&name);
+        if group.kind != ProxyKind::Intercepted {
+            table.leave_out_destinations(&mut report);
         }
+        table.leave_out(|host| !knows(host));
         table.problems = report.into_problems().into();
         table
+    }
+
+    /// Leaves out hosts that are wherever their clients connect to, for proxies that do not know where that is.
+    fn leave_out_destinations(&mut self, report: &mut Report) {
+        for host in self.leave_out(|host| matches!(host.members, Members::Destination)) {
+            let message = "hosts of resolution NONE are wherever a client connects to, which only a sidecar knows to \
+                           which connections are redirected: this proxy is not told of them";
+            let place = Place::new(host.source.clone(), "spec.resolution");
+            let problem = place.problem(Code::NeedsInterception, message);
+            report.add(problem.hint("use DNS or STATIC, or start the sidecar with --intercepted"));
+        }
+    }
+
+    fn leave_out(&mut self, is_out: impl Fn(&Host) -> bool) -> Vec<Arc<Host>> {
+        let out: Vec<_> = self.visible.values().filter(|host| is_out(host)).cloned().collect();
+        for host in &out {
+            self.visible.remove(&host.name);
+        }
+        out
     }
 
     /// Makes ExternalName Services that lead to a known host another name of it.

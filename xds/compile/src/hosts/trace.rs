@@ -17,8 +17,10 @@ pub(crate) struct Reads {
     pub(crate) names: BTreeSet<Arc<str>>,
     /// Whether it mattered which names there are at all.
     pub(crate) all: bool,
-    /// Whether it mattered which VirtualServices there are at all.
+    /// Whether it mattered which VirtualServices bind to Gateways.
     pub(crate) claims: bool,
+    /// Whether it mattered which names VirtualServices own at all.
+    pub(crate) owners: bool,
     /// Whether it looked into Secrets.
     pub(crate) secrets: bool,
 }
@@ -44,6 +46,10 @@ impl Trace {
         self.0.borrow_mut().1.claims = true;
     }
 
+    pub(super) fn note_owners(&self) {
+        self.0.borrow_mut().1.owners = true;
+    }
+
     pub(super) fn take(&self) -> Reads {
         std::mem::take(&mut self.0.borrow_mut().1)
     }
@@ -59,6 +65,7 @@ impl Reads {
         changes.everything
             || self.all && changes.hosts
             || self.claims && changes.bindings
+            || self.owners && changes.owners
             || self.secrets && changes.secrets
             || changes.names.iter().any(is_read)
     }

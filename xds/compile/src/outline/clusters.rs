@@ -135,7 +135,7 @@ fn plan(
             labels: Arc::new(labels),
             unhealthy: match scope.group.kind {
                 ProxyKind::Grpc => Unhealthy::LeftOut,
-                ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Unhealthy::Named,
+                ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Unhealthy::Named,
             },
             spread: Arc::new(spread),
             only_on: Some(node.clone()).filter(|node| host.preference.only_same_node && !node.is_empty()),

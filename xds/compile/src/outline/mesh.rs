@@ -11,7 +11,7 @@ use crate::hosts::HostTable;
 use crate::ir::VirtualHost;
 use crate::parts::{Changes, Part, Parts};
 use crate::report::Report;
-use crate::routing::{Naming, Routing, Scope, mesh_hosts, namings};
+use crate::routing::{Naming, Reach, Routing, Scope, mesh_hosts};
 use crate::sidecar::Sidecar;
 
 /// The virtual hosts of one name.
@@ -35,7 +35,7 @@ pub(super) fn follow(
     let given = match is_quiet {
         true => None,
         false => {
-            let given = domains::give_out(&all(hosts, scope, routing));
+            let given = domains::give_out(all(hosts, scope, routing).iter());
             let has_moved = |host: &Given| {
                 given.get(&host.name).is_some_and(|domains| domains::hash_of(domains) != host.has)
             };
@@ -55,7 +55,7 @@ pub(super) fn follow(
 /// The virtual host that answers what no other does.
 pub(super) fn last(scope: &Scope<'_>, sidecar: &Sidecar<'_>, report: &mut Report) -> Option<VirtualHost> {
     let crate::ProxyKind::Sidecar { egress_port, .. } = scope.group.kind else { return None };
-    Some(egress::unknown_authority(egress_port, scope, sidecar, report))
+    Some(egress::unknown_authority(egress_port, None, scope, sidecar, report))
 }
 
 fn is_uncontested(
@@ -103,4 +103,8 @@ fn part(
     }
     let part = Part { outcome: Mesh { given: kept.into() }, problems: report.into_problems().into(), reads };
     (!namings.is_empty()).then_some(part)
+}
+
+fn namings(name: &Arc<str>, scope: &Scope<'_>, routing: &Routing<'_>) -> Vec<Naming> {
+    crate::routing::namings(name, &Reach::ALL, scope, routing)
 }

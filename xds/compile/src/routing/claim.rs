@@ -6,9 +6,9 @@ use pilotage_watcher::resources::{VirtualService, WithMeta};
 use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 
 use super::{MESH, Written, delegate, gateway_name};
-use crate::Settings;
 use crate::hosts::{expand, is_domain};
 use crate::report::{Place, Report};
+use crate::{ProxyKind, Settings};
 
 /// A VirtualService, its names made whole.
 #[derive(Clone, Debug)]
@@ -40,17 +40,27 @@ impl Claim {
         }
         let on_mesh = gateways.iter().any(|gateway| gateway == MESH);
         let hosts = hosts(service, on_mesh, &spec, settings, report);
-        let fields = [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())];
-        for (field, _) in fields.into_iter().filter(|(_, is_written)| *is_written && on_mesh) {
-            let consequence = "on the mesh these rules do nothing; at gateways they apply";
-            report.add(spec.field(field).not_supported(consequence));
-        }
         let rules = delegate::rules(service, &source, world, settings, report);
         let service = service.clone();
         let mut claim = Self { service, source, hosts, gateways, rules, problems: Arc::default() };
         crate::edge::check(&claim, world, report);
         claim.problems = std::mem::take(report).into_problems().into();
         claim
+    }
+
+    /// Says what is wrong with it for a kind of proxy.
+    pub(crate) fn tell(&self, kind: ProxyKind, report: &mut Report) {
+        report.extend(self.problems.iter().cloned());
+        let spec = &self.service.spec;
+        let fields = [("tls", !spec.tls.is_empty()), ("tcp", !spec.tcp.is_empty())];
+        let is_unserved = self.is_on_mesh() && kind != ProxyKind::Intercepted;
+        for (field, _) in fields.into_iter().filter(|(_, is_written)| *is_written && is_unserved) {
+            let message = "on the mesh these rules apply to connections that are redirected to a sidecar: for this \
+                           proxy they do nothing";
+            let place = Place::new(self.source.clone(), "spec").field(field);
+            let problem = place.problem(Code::NeedsInterception, message);
+            report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
+        }
     }
 
     /// Whether its rules are for the mesh, be it beside gateways.

@@ -6,6 +6,7 @@ use pilotage_watcher::Code;
 
 use super::rule::{Via, rules};
 use super::{Claim, Named, Routing, Scope, retries};
+use crate::domains::give_out;
 use crate::hosts::{Alias, Host, Members, Port, wildcard_covers};
 use crate::ir::{Action, Backend, Forward, HeaderEdits, Rule, VirtualHost};
 use crate::report::{Place, Report};
@@ -22,6 +23,27 @@ pub(crate) enum Authority {
     WithPort,
 }
 
+/// What a route table is for.
+pub(crate) struct Reach<'a> {
+    /// How requests name a port of a host; none where they do not come this way.
+    pub(crate) ports: &'a dyn Fn(&Host, &Port) -> Option<Authority>,
+    /// Whether requests for a host that is only routed come this way.
+    pub(crate) routed: &'a dyn Fn(&str) -> bool,
+}
+
+impl Reach<'_> {
+    /// Everything; a host alone means its only HTTP port, else port 80, else the first.
+    pub(crate) const ALL: Self = Reach { ports: &usual, routed: &|_| true };
+}
+
+/// How requests name a port of a host where they come by one listener for all ports.
+pub(crate) fn usual(host: &Host, port: &Port) -> Option<Authority> {
+    match host.default_http_port().map(|port| port.number) == Some(port.number) {
+        true => Some(Authority::WithOrWithoutPort),
+        false => Some(Authority::WithPort),
+    }
+}
+
 /// How requests name one virtual host of the mesh.
 #[derive(Clone, Debug, Hash)]
 pub(crate) struct Naming {
@@ -36,29 +58,55 @@ pub(crate) struct Naming {
     pub(crate) short: Vec<String>,
 }
 
+/// Every virtual host of the mesh that can be called this way, by name.
+pub(crate) fn mesh_table(
+    reach: &Reach<'_>,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    report: &mut Report,
+) -> Vec<Arc<VirtualHost>> {
+    let of_hosts = scope.hosts.iter().map(|host| &host.name);
+    let routed = routing.owned().map(|(name, _)| name).filter(|name| scope.hosts.get(name).is_none());
+    let all: Vec<_> =
+        of_hosts.chain(routed).map(|name| (name, namings(name, reach, scope, routing))).collect();
+    let mut domains = give_out(all.iter().flat_map(|(_, namings)| namings));
+    let mut hosts = Vec::new();
+    for (name, namings) in &all {
+        for mut virtual_host in mesh_hosts(name, namings, scope, routing, report) {
+            virtual_host.domains = domains.remove(&virtual_host.name).unwrap_or_default();
+            // One that nothing leads to would be refused.
+            if !virtual_host.domains.is_empty() {
+                hosts.push(Arc::new(virtual_host));
+            }
+        }
+    }
+    hosts.sort_by(|one, other| one.name.cmp(&other.name));
+    hosts
+}
+
 /// The virtual hosts of a name: of a Service by each port, or the one of a routed host that no Service has.
-///
-/// `host:port` means that port. A host alone means its only HTTP port, else port 80, else the first.
-pub(crate) fn namings(name: &Arc<str>, scope: &Scope<'_>, routing: &Routing<'_>) -> Vec<Naming> {
+pub(crate) fn namings(
+    name: &Arc<str>,
+    reach: &Reach<'_>,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+) -> Vec<Naming> {
     let Some(host) = scope.hosts.get(name) else {
         let own = format!("{name}:{PORT_WITHOUT_SERVICE}");
         let naming = |own: String| {
             let full = vec![name.to_string(), own.clone()];
             Naming { name: own.into(), port: PORT_WITHOUT_SERVICE, alias: None, full, short: Vec::new() }
         };
-        return routing.owner_of_name(name).map(|_| naming(own)).into_iter().collect();
+        let owner = routing.owner_of_name(name).filter(|_| (reach.routed)(name));
+        return owner.map(|_| naming(own)).into_iter().collect();
     };
     if *host.name != **name {
         // Another name of a host is among those of the host.
         return Vec::new();
     }
     let mut found = Vec::new();
-    let usual = host.default_http_port().map(|port| port.number);
     for port in host.http_ports() {
-        let authority = match usual == Some(port.number) {
-            true => Authority::WithOrWithoutPort,
-            false => Authority::WithPort,
-        };
+        let Some(authority) = (reach.ports)(host, port) else { continue };
         // Another name with rules of its own is a virtual host of its own.
         let aliases = host.aliases.iter().enumerate();
         let (apart, aliases): (Vec<_>, Vec<_>) =
