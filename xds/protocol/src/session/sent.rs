@@ -91,6 +91,11 @@ impl Sent {
         }
     }
 
+    /// Whether it is known what the client had before it.
+    pub(super) fn has_predecessor(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.base.is_some() && !detail.is_continued)
+    }
+
     /// The resources of the response, while it can still be rejected.
     pub(super) fn contents(&self) -> Option<&Contents> {
         self.detail.as_ref().map(|detail| &detail.contents)
