@@ -26,13 +26,13 @@ use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildca
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
-use crate::{Group, Settings};
+use crate::{Group, ProxyKind, Settings};
 
 pub(crate) use delegate::Written;
 pub(crate) use destination::target;
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
-pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
+pub(crate) use virtual_host::{Authority, Reach, domains, mesh_hosts, service_host, usual};
 
 /// All that a rule is translated with.
 #[derive(Clone, Copy)]
@@ -94,7 +94,7 @@ impl<'w> Routing<'w> {
         delegate::check(world, report);
         for service in visible.into_iter().filter(|service| !service.spec.hosts.is_empty()) {
             let index = routing.claims.len();
-            let claim = claim(service, world, settings, report);
+            let claim = claim(service, world, group, settings, report);
             if claim.gateways.iter().any(|gateway| gateway == MESH) {
                 for (position, host) in &claim.hosts {
                     match routing.owners.get(host) {
@@ -153,6 +153,7 @@ impl<'w> Routing<'w> {
 fn claim<'w>(
     service: &'w WithMeta<VirtualService>,
     world: &'w World,
+    group: &Group,
     settings: &Settings,
     report: &mut Report,
 ) -> Claim<'w> {
@@ -188,10 +189,11 @@ fn claim<'w>(
     }
     for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
     {
-        if is_written && on_mesh {
-            report.add(
-                spec.field(field).not_supported("on the mesh these rules do nothing; at gateways they apply"),
-            );
+        if is_written && on_mesh && group.kind != ProxyKind::Intercepted {
+            let message = "on the mesh these rules apply to connections that are redirected to a sidecar: for this \
+                           proxy they do nothing";
+            let problem = spec.field(field).problem(Code::NeedsInterception, message);
+            report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
         }
     }
     let rules = delegate::rules(service, &source, world, settings, report);

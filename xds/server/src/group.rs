@@ -14,12 +14,14 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::StreamId;
 use crate::history::History;
+use crate::precedents::Docket;
 use crate::rejections::{Kind, Rejections};
 
 /// A group's snapshot and its streams.
 #[derive(Default)]
 pub(crate) struct Group {
     generation: AtomicU64,
+    precedents: Docket,
     members: Mutex<Members>,
 }
 
@@ -122,6 +124,7 @@ impl Group {
         let mut members = self.members();
         let former = members.latest.replace(snapshot.clone());
         self.generation.fetch_add(1, Ordering::SeqCst);
+        self.precedents.clear();
         let changed = former.as_ref().map_or(u32::MAX, |former| changed_types(former, &snapshot));
         if let Some(former) = &former {
             members.history.replaced(former, &snapshot);
@@ -135,6 +138,11 @@ impl Group {
             }
         }
         moved
+    }
+
+    /// What was decided for others of the group.
+    pub(crate) fn precedents(&self) -> &Docket {
+        &self.precedents
     }
 
     /// The latest snapshot.
