@@ -38,6 +38,7 @@ mod event;
 mod families;
 mod frames;
 mod group;
+mod history;
 mod interner;
 mod message;
 mod observer;

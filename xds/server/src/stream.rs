@@ -334,12 +334,29 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
             Names::Repeated { .. } | Names::Shared { .. } => false,
         };
+        let quoted = self.quoted_version(&request);
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
+        if let Some(state) = quoted.and_then(|version| self.group.recollection(&resource_type, &version)) {
+            self.session.handle_recollection(&resource_type, &state);
+        }
         if lists_names {
             self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
         }
         self.may_have_responses = true;
         Ok(())
+    }
+
+    /// The version of all of a type that a client has come back with.
+    fn quoted_version(&self, request: &Request) -> Option<String> {
+        let is_first = self.session.interest(&request.resource_type).is_none();
+        match &request.names {
+            Names::Exactly { version, .. } | Names::Repeated { version }
+                if is_first && !version.is_empty() =>
+            {
+                Some(version.clone())
+            }
+            _ => None,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -513,6 +530,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 impl<K: GroupKey> Drop for Conversation<'_, K> {
     fn drop(&mut self) {
         self.shared.observer.closed(self.registration.entry.id);
+        self.group.remember(self.session.recollections());
         if self.group.leave(self.registration.entry.id) {
             let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));

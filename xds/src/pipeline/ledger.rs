@@ -100,7 +100,7 @@ impl Bookkeeping {
 
 fn origins(collection: &Collection) -> BTreeSet<ObjectKey> {
     let sources = collection.iter().filter_map(|resource| resource.origin()?.downcast_ref::<Sources>());
-    sources.flat_map(|sources| &sources.0).filter(|key| has_conditions(key.kind)).cloned().collect()
+    sources.flat_map(Sources::objects).filter(|key| has_conditions(key.kind)).collect()
 }
 
 fn metas(world: &World) -> impl Iterator<Item = (ObjectKey, &Meta)> {
