@@ -49,14 +49,17 @@ mod serve;
 mod slabs;
 mod stream;
 mod streams;
+mod tls;
 mod transfer;
 
 pub use ads::{Ads, AdsConfig};
 pub use cache::{Cache, GroupKey};
 pub use event::{Answer, Demand, Event, Events, Outcome};
 pub use observer::Observer;
-pub use serve::{ServeConfig, serve};
+pub use serve::{ServeConfig, serve, serve_tls};
 pub use streams::{Mark, StreamId, StreamStatus, Streams, TypeStatus};
+pub use tls::{PeerCertificates, TlsError, tls_config};
 
 pub use pilotage_protocol as protocol;
 pub use pilotage_protos::discovery::Node;
+pub use rustls;

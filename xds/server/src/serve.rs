@@ -6,12 +6,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,9 @@ use tonic::codegen::Service;
 use tonic::service::Routes;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
+
+use crate::PeerCertificates;
+use crate::tls;
 
 /// How connections are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,74 @@ pub async fn serve(
     config: ServeConfig,
 ) -> usize {
     let routes = routes.prepare();
+    let token = shutdown.clone();
+    accept(listener, shutdown, config.drain_deadline, move |socket| {
+        let (routes, shutdown, config) = (routes.clone(), token.clone(), config.clone());
+        async move {
+            socket.set_nodelay(true)?;
+            let peer = Peer { info: socket.connect_info(), certificates: None };
+            serve_connection(socket, peer, routes, shutdown, config).await
+        }
+    })
+    .await
+}
+
+/// The same on TLS connections.
+///
+/// `tls` is asked for every connection, so that a renewed certificate counts from the next connection on; see
+/// [`crate::tls_config`]. A client that does not finish its handshake in 10 s is cut.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use pilotage_server::{ServeConfig, rustls, serve_tls};
+/// use tokio::sync::watch;
+/// use tokio_util::sync::CancellationToken;
+///
+/// # async fn example(
+/// #     listener: tokio::net::TcpListener,
+/// #     routes: tonic::service::Routes,
+/// #     config: rustls::ServerConfig,
+/// # ) {
+/// let (renewed, current) = watch::channel(Arc::new(config));
+/// let tls = move || current.borrow().clone();
+/// serve_tls(listener, tls, routes, CancellationToken::new(), ServeConfig::default()).await;
+/// // Meanwhile `renewed.send(…)` replaces the certificate.
+/// # drop(renewed);
+/// # }
+/// ```
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: impl Fn() -> Arc<rustls::ServerConfig> + Send,
+    routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> usize {
+    let routes = routes.prepare();
+    let token = shutdown.clone();
+    accept(listener, shutdown, config.drain_deadline, move |socket| {
+        let (routes, shutdown, config) = (routes.clone(), token.clone(), config.clone());
+        let tls = tls();
+        async move {
+            socket.set_nodelay(true)?;
+            let info = socket.connect_info();
+            let (stream, certificates) = tls::accept(socket, tls).await?;
+            serve_connection(stream, Peer { info, certificates }, routes, shutdown, config).await
+        }
+    })
+    .await
+}
+
+/// Accepts connections until `shutdown` is cancelled, and waits for them for as long as `drain_deadline`. Returns how
+/// many had to be cut.
+async fn accept<F>(
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    drain_deadline: Duration,
+    serve: impl Fn(TcpStream) -> F + Send,
+) -> usize
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -81,8 +154,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((socket, _)) => {
-                let connection = serve_connection(socket, routes.clone(), shutdown.clone(), config.clone());
-                let cut = cut.clone();
+                let (connection, cut) = (serve(socket), cut.clone());
                 connections.spawn(async move {
                     tokio::select! {
                         () = cut.cancelled() => {}
@@ -103,7 +175,7 @@ pub async fn serve(
     // No further connection is accepted while the others finish.
     drop(listener);
     connections.close();
-    if timeout(config.drain_deadline, connections.wait()).await.is_ok() {
+    if timeout(drain_deadline, connections.wait()).await.is_ok() {
         return 0;
     }
     let remaining = connections.len();
@@ -113,19 +185,27 @@ pub async fn serve(
     remaining
 }
 
+/// Who is at the other end of a connection.
+struct Peer {
+    info: TcpConnectInfo,
+    certificates: Option<PeerCertificates>,
+}
+
 async fn serve_connection(
-    socket: TcpStream,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Peer { info, certificates }: Peer,
     routes: Routes,
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let info: TcpConnectInfo = socket.connect_info();
     let retirement = Retirement(CancellationToken::new());
     let of_requests = retirement.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());
         request.extensions_mut().insert(of_requests.clone());
+        if let Some(certificates) = &certificates {
+            request.extensions_mut().insert(certificates.clone());
+        }
         routes.clone().call(request)
     });
     let connection = http2::Builder::new(TokioExecutor::new())

@@ -15,7 +15,8 @@ use pilotage_protocol::{
 use pilotage_protos::discovery::Node;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, debug, field, info, info_span, warn};
@@ -103,8 +104,15 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     else {
         return Ok(());
     };
-    let mut first: M = decode(&first)?;
-    let node = first.take_node().filter(|node| !node.id.is_empty()).ok_or_else(|| {
+    let outline = Outline::of(M::DIALECT, &first);
+    let (node, request) = match &outline {
+        Some(outline) => (outline.node.map(decode::<Node>).transpose()?, None),
+        None => {
+            let mut request: M = decode(&first)?;
+            (request.take_node(), Some(request))
+        }
+    };
+    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
         Status::invalid_argument(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
@@ -115,22 +123,43 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
         return Err(Status::resource_exhausted(message));
     }
     let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
-    conversation.hear(first)?;
+    match (request, &outline) {
+        (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
+        (request, _) => conversation.hear(request.unwrap_or_default())?,
+    }
+    let mut timer = std::pin::pin!(sleep(Duration::ZERO));
+    let mut alarm = None;
     loop {
         conversation.catch_up();
-        if !conversation.may_have_responses {
+        if conversation.may_have_responses {
+            match responses.try_reserve() {
+                Ok(permit) => {
+                    if let Some(parts) = conversation.next_response() {
+                        permit.send(Ok(parts));
+                        drop(admission.take());
+                    }
+                    continue;
+                }
+                Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => return Ok(()),
+            }
+        } else {
             drop(admission.take());
         }
-        let deadline = conversation.deadline();
+        // Every response has a deadline, and most are answered long before: a timer that is left to go off too early
+        // costs less than one that is set anew for each.
+        if let Some(deadline) = conversation.deadline()
+            && alarm.is_none_or(|alarm| deadline < alarm)
+        {
+            timer.as_mut().reset(deadline.into());
+            alarm = Some(deadline);
+        }
         tokio::select! {
             biased;
             permit = responses.reserve(), if conversation.may_have_responses => {
-                let Ok(permit) = permit else {
+                // There is room now.
+                if permit.is_err() {
                     return Ok(());
-                };
-                if let Some(parts) = conversation.next_response() {
-                    permit.send(Ok(parts));
-                    drop(admission.take());
                 }
             }
             () = responses.closed() => return Ok(()),
@@ -139,12 +168,10 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
                 Some(message) => conversation.read::<M>(&message)?,
                 None => return Ok(()),
             },
-            () = async {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            } => conversation.time_passes(),
+            () = timer.as_mut(), if alarm.is_some() => {
+                alarm = None;
+                conversation.time_passes();
+            }
             // A stream that ends before its first response looks like a failure (H53).
             () = retired(caller), if conversation.has_responded => {
                 return Err(Status::unavailable("the connection has reached its age; connect again"));
@@ -234,6 +261,14 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             }
             return self.hear(request);
         };
+        if let Some(node) = outline.node {
+            self.recognise(&decode(node)?)?;
+        }
+        self.take_in::<M>(message, &outline)
+    }
+
+    /// The same, where the node is known and there is an outline.
+    fn take_in<M: DiscoveryMessage>(&mut self, message: &[u8], outline: &Outline<'_>) -> Result<(), Status> {
         let is_implied = outline.type_url.is_empty();
         let resource_type = match &self.only {
             Some(only) if is_implied => only.clone(),
@@ -247,6 +282,9 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             Dialect::Sotw => true,
             Dialect::Delta => self.session.interest(&resource_type).is_none(),
         };
+        if is_complete && !outline.held.is_empty() {
+            return self.resume::<M>(message, outline, resource_type);
+        }
         let list = xxh3_128(outline.names);
         let version = || outline.version.to_owned();
         let names = if self.lists.get(&resource_type) == Some(&list) {
@@ -273,15 +311,51 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         Ok(())
     }
 
-    fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
-        let entry = &self.registration.entry;
-        if let Some(node) = request.take_node()
-            && node.id != entry.node.id
+    /// Takes in the first request of a client that returns with what it has.
+    fn resume<M: DiscoveryMessage>(
+        &mut self,
+        message: &[u8],
+        outline: &Outline<'_>,
+        resource_type: ResourceType,
+    ) -> Result<(), Status> {
+        self.catch_up();
+        let is_named = !outline.names.is_empty();
+        let known =
+            if is_named { self.shared.interner.find(outline.names) } else { Some(Interest::default()) };
+        let is_of_service = self.only.as_ref().is_none_or(|only| *only == resource_type);
+        if let Some(interest) = known.filter(|_| is_of_service && !outline.type_url.is_empty())
+            && self.session.resume(Instant::now(), &resource_type, interest.clone(), &outline.held)
         {
+            let entry = &self.registration.entry;
+            let names = Names::Shared { interest, version: String::new() };
+            let request = Request { resource_type, nonce: outline.nonce.to_owned(), error: None, names };
+            self.shared.observer.requested(entry.id, &request);
+            if let Some(interest) = self.session.interest(&request.resource_type) {
+                entry.listener.announce(&request.resource_type, interest);
+            }
+            return Ok(());
+        }
+        self.hear(decode::<M>(message)?)?;
+        if let Some(interest) = self.session.interest(&resource_type).filter(|_| is_named) {
+            self.shared.interner.keep(outline.names, interest);
+        }
+        Ok(())
+    }
+
+    fn recognise(&self, node: &Node) -> Result<(), Status> {
+        let entry = &self.registration.entry;
+        if node.id != entry.node.id {
             let (former, now) = (&entry.node.id, &node.id);
             let message =
                 format!("the node id was {former:?} and is now {now:?}; it may not change on a stream");
             return Err(Status::invalid_argument(message));
+        }
+        Ok(())
+    }
+
+    fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
+        if let Some(node) = request.take_node() {
+            self.recognise(&node)?;
         }
         let is_implied = request.type_url().is_empty();
         self.act_on(request.into_request(), is_implied)
@@ -301,17 +375,24 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             _ => {}
         }
         let resource_type = request.resource_type.clone();
-        let entry = &self.registration.entry;
-        entry.listener.announce(&request.resource_type);
-        self.shared.observer.requested(entry.id, &request);
+        // Publications that did not concern the stream may concern it now.
+        self.catch_up();
+        self.shared.observer.requested(self.registration.entry.id, &request);
         let lists_names = match &request.names {
             Names::Exactly { names, .. } => !names.is_empty(),
             Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
             Names::Repeated { .. } | Names::Shared { .. } => false,
         };
+        let is_shared = matches!(request.names, Names::Shared { .. });
+        let is_first = self.session.interest(&resource_type).is_none();
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
         if lists_names {
             self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
+        }
+        if (is_first || lists_names || is_shared)
+            && let Some(interest) = self.session.interest(&resource_type)
+        {
+            self.registration.entry.listener.announce(&resource_type, interest);
         }
         self.may_have_responses = true;
         Ok(())
