@@ -19,3 +19,6 @@ mod transport;
 
 #[path = "ads/server.rs"]
 mod server;
+
+#[path = "ads/tls.rs"]
+mod tls;
