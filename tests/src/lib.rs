@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod acceptance;
+mod ads;
 mod condition;
 mod executable;
 pub mod kubernetes;
 mod manifest;
 mod mesh;
+pub mod namespace;
 mod proxy;
 mod python;
 mod relay;
@@ -19,6 +21,7 @@ mod tls;
 mod traffic;
 
 pub use acceptance::{Acceptance, Accepted};
+pub use ads::{Asker, Told};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};

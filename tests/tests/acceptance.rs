@@ -38,7 +38,13 @@ fn world(folder: &Path) -> Result<World> {
 
 /// Arguments of a bootstrap, for one of the Envoys that a world is for.
 fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<String> {
+    let (kind, more) = match kind {
+        "intercepted" => ("sidecar", Some("--intercepted".to_owned())),
+        "sidecar" => ("sidecar", Some(format!("--egress-port={}", egress.number()))),
+        kind => (kind, None),
+    };
     let mut arguments = vec!["--kind".to_owned(), kind.to_owned()];
+    arguments.extend(more);
     for (key, value) in rest {
         match *key {
             "namespace" => arguments.extend(["--namespace".to_owned(), (*value).to_owned()]),
@@ -50,9 +56,6 @@ fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<St
             "tcp" => arguments.push("--tcp-egress".to_owned()),
             _ => {}
         }
-    }
-    if kind == "sidecar" {
-        arguments.extend(["--egress-port".to_owned(), egress.number().to_string()]);
     }
     arguments
 }
@@ -109,7 +112,8 @@ async fn envoy_accepts_every_example() -> Result<()> {
         let sidecar = arguments("sidecar", &[shop], &egress);
         let gateway = arguments("gateway", &[shop, ("labels", "istio=ingressgateway")], &egress);
         let mut count = 0;
-        for arguments in [sidecar, gateway] {
+        let intercepted = arguments("intercepted", &[shop, ("labels", "app=cart")], &egress);
+        for arguments in [sidecar, gateway, intercepted] {
             let name = format!("{} {arguments:?}", folder.display());
             count += accept(&name, &world, &arguments, Path::new("")).await?;
         }

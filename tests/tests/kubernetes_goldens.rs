@@ -115,6 +115,7 @@ fn group(line: &str) -> (Group, BTreeSet<Name>) {
     let rest: BTreeMap<&str, &str> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
     let list = |key: &str| rest.get(key).into_iter().flat_map(|list| list.split(','));
     let kind = match kind {
+        "intercepted" => ProxyKind::Intercepted,
         "gateway" => ProxyKind::Gateway,
         "grpc" => ProxyKind::Grpc,
         _ => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: rest.contains_key("tcp") },

@@ -11,14 +11,14 @@ mod tls;
 mod warmup;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pilotage_watcher::Code;
+use pilotage_watcher::resources::ConnectionPool;
 
 use crate::credentials::Credentials;
 use crate::endpoints::Spread;
 use crate::hosts::{Host, Members, Port, Resolve};
-use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
+use crate::ir::{CONNECT_TIMEOUT, Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
@@ -27,15 +27,12 @@ use crate::{Group, ProxyKind};
 
 pub(crate) use balancer::balancer;
 
-/// Where nothing says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The cluster of a host's port, and of a subset where one is named; none where it cannot be served as written.
 pub(crate) fn cluster(
     host: &Host,
     port: &Port,
     subset: &str,
-    rule: Option<&HostRule<'_>>,
+    rule: Option<&HostRule>,
     group: &Group,
     credentials: &mut Credentials<'_>,
     report: &mut Report,
@@ -45,6 +42,10 @@ pub(crate) fn cluster(
         report.add(place.not_supported("connections are made without it"));
     }
     let discovery = match &host.members {
+        Members::Destination => Discovery::Original { port: None },
+        Members::Slices { headless: true, .. } if group.kind == ProxyKind::Intercepted => {
+            Discovery::Original { port: None }
+        }
         Members::Slices { .. } | Members::Listed { .. } | Members::Selected { .. } => Discovery::Assigned,
         Members::Dns { names, resolve } => {
             by_name(host, names.get(&port.number), *resolve, group.kind, report)?
@@ -73,11 +74,30 @@ pub(crate) fn cluster(
         connections: pool.connections,
         tls,
         outliers: outliers::outliers(&policy, group, report),
-        source: host.source.clone(),
+        from: None,
+        source: Some(host.source.clone()),
         rule: rule.and_then(|rule| rule.sources.first().cloned()),
         subset: Arc::from(subset),
     };
     Some((cluster, spread))
+}
+
+/// A cluster with the limits of a connection pool that stands by itself.
+pub(crate) fn pool_of(
+    cluster: Cluster,
+    written: &ConnectionPool,
+    place: &Place,
+    protocol: Protocol,
+    report: &mut Report,
+) -> Cluster {
+    let policy = Policy { connection_pool: Some((written, place.clone())), ..Policy::default() };
+    let pool = pool::pool(&policy, protocol, report);
+    Cluster {
+        connect_timeout: pool.connect_timeout.unwrap_or(cluster.connect_timeout),
+        limits: pool.limits,
+        connections: pool.connections,
+        ..cluster
+    }
 }
 
 /// The version of the PROXY protocol that connections begin with.
@@ -127,12 +147,7 @@ fn by_name(
 }
 
 /// What requests to a cluster are hashed by; empty where its balancer does not hash.
-pub(crate) fn hash_by(
-    port: &Port,
-    subset: &str,
-    rule: Option<&HostRule<'_>>,
-    kind: ProxyKind,
-) -> Vec<HashBy> {
+pub(crate) fn hash_by(port: &Port, subset: &str, rule: Option<&HostRule>, kind: ProxyKind) -> Vec<HashBy> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     balancer(&policy, kind, &mut Report::default()).1
 }

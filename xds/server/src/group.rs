@@ -12,11 +12,12 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{Resource, ResourceType, Snapshot, Spared};
+use pilotage_protocol::{Collection, Resource, ResourceType, Snapshot, Spared};
 
 use self::concern::Change;
 pub(crate) use self::listener::{Errand, Listener};
 use crate::StreamId;
+use crate::history::History;
 use crate::precedents::Docket;
 use crate::rejections::{Kind, Rejections};
 
@@ -31,6 +32,7 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct Members {
     latest: Option<Snapshot>,
+    history: History,
     rejections: Rejections,
     listeners: HashMap<StreamId, Arc<Listener>>,
 }
@@ -45,6 +47,9 @@ impl Group {
         self.precedents.clear();
         let mut change = Change::between(former.as_ref(), &snapshot);
         let from = former.as_ref().map(Snapshot::revision);
+        if let Some(former) = &former {
+            members.history.replaced(former, &snapshot);
+        }
         let mut moved = false;
         for listener in members.listeners.values() {
             moved |= listener.hear(&mut change, from, snapshot.revision());
@@ -91,6 +96,21 @@ impl Group {
     /// What clients of a kind are spared.
     pub(crate) fn spared(&self, kind: &Kind) -> Option<Arc<Spared>> {
         self.members().rejections.spared(kind)
+    }
+
+    /// Keeps what the client of a stream that ends may come back with.
+    pub(crate) fn remember(&self, states: Vec<(ResourceType, Arc<Collection>)>) {
+        let mut members = self.members();
+        states.into_iter().for_each(|(resource_type, state)| members.history.keep(resource_type, state));
+    }
+
+    /// The state that clients of the group had under this version of a type, if that was not long ago.
+    pub(crate) fn recollection(
+        &self,
+        resource_type: &ResourceType,
+        version: &str,
+    ) -> Option<Arc<Collection>> {
+        self.members().history.find(resource_type, version)
     }
 
     /// Adds a stream, and says whether it is the first.

@@ -1,4 +1,4 @@
-//! Accepts connections and serves gRPC on them until told to stop.
+//! Accepts connections, in plaintext or over TLS, and serves gRPC on them until told to stop.
 //!
 //! The accept loop is our own, so that a shutdown can first ask every connection to finish (GOAWAY) and then, after a
 //! deadline, cut those that do not.
@@ -6,6 +6,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
 
 use crate::PeerCertificates;
-use crate::tls;
+
+#[cfg(feature = "tls")]
+mod tls;
 
 /// How connections are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,14 @@ fn jittered(duration: Duration) -> Duration {
 /// The pause after a failed accept: running out of file descriptors fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a connection is protected, decided anew for each.
+#[derive(Clone)]
+enum Protection {
+    None,
+    #[cfg(feature = "tls")]
+    Tls(tls::Tls),
+}
+
 /// Serves `routes` on plaintext connections until `shutdown` is cancelled, and returns when all of them are closed.
 ///
 /// The services should end their streams on the same token; what is still open after
@@ -75,75 +86,33 @@ pub async fn serve(
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> usize {
-    let routes = routes.prepare();
-    let token = shutdown.clone();
-    accept(listener, shutdown, config.drain_deadline, move |socket| {
-        let (routes, shutdown, config) = (routes.clone(), token.clone(), config.clone());
-        async move {
-            socket.set_nodelay(true)?;
-            let peer = Peer { info: socket.connect_info(), certificates: None };
-            serve_connection(socket, peer, routes, shutdown, config).await
-        }
-    })
-    .await
+    serve_protected(listener, routes, Protection::None, shutdown, config).await
 }
 
-/// The same on TLS connections.
+/// The same over TLS: each new connection goes by what `tls` holds when it is accepted, so that certificates are
+/// replaced without a connection being lost.
 ///
-/// `tls` is asked for every connection, so that a renewed certificate counts from the next connection on; see
-/// [`crate::tls_config`]. A client that does not finish its handshake in 10 s is cut.
-///
-/// ```no_run
-/// use std::sync::Arc;
-/// use pilotage_server::{ServeConfig, rustls, serve_tls};
-/// use tokio::sync::watch;
-/// use tokio_util::sync::CancellationToken;
-///
-/// # async fn example(
-/// #     listener: tokio::net::TcpListener,
-/// #     routes: tonic::service::Routes,
-/// #     config: rustls::ServerConfig,
-/// # ) {
-/// let (renewed, current) = watch::channel(Arc::new(config));
-/// let tls = move || current.borrow().clone();
-/// serve_tls(listener, tls, routes, CancellationToken::new(), ServeConfig::default()).await;
-/// // Meanwhile `renewed.send(…)` replaces the certificate.
-/// # drop(renewed);
-/// # }
-/// ```
+/// The configuration has to offer `h2` by ALPN. What a client shows is in the request's extensions as
+/// [`PeerCertificates`](crate::PeerCertificates); whether it has to show anything is the configuration's to say.
+#[cfg(feature = "tls")]
 pub async fn serve_tls(
     listener: TcpListener,
-    tls: impl Fn() -> Arc<rustls::ServerConfig> + Send,
     routes: Routes,
+    tls: tokio::sync::watch::Receiver<Arc<tokio_rustls::rustls::ServerConfig>>,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> usize {
+    serve_protected(listener, routes, Protection::Tls(tls::Tls::new(tls)), shutdown, config).await
+}
+
+async fn serve_protected(
+    listener: TcpListener,
+    routes: Routes,
+    protection: Protection,
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> usize {
     let routes = routes.prepare();
-    let token = shutdown.clone();
-    accept(listener, shutdown, config.drain_deadline, move |socket| {
-        let (routes, shutdown, config) = (routes.clone(), token.clone(), config.clone());
-        let tls = tls();
-        async move {
-            socket.set_nodelay(true)?;
-            let info = socket.connect_info();
-            let (stream, certificates) = tls::accept(socket, tls).await?;
-            serve_connection(stream, Peer { info, certificates }, routes, shutdown, config).await
-        }
-    })
-    .await
-}
-
-/// Accepts connections until `shutdown` is cancelled, and waits for them for as long as `drain_deadline`. Returns how
-/// many had to be cut.
-async fn accept<F>(
-    listener: TcpListener,
-    shutdown: CancellationToken,
-    drain_deadline: Duration,
-    serve: impl Fn(TcpStream) -> F + Send,
-) -> usize
-where
-    F: Future<Output = io::Result<()>> + Send + 'static,
-{
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     loop {
@@ -154,7 +123,10 @@ where
         };
         match accepted {
             Ok((socket, _)) => {
-                let (connection, cut) = (serve(socket), cut.clone());
+                let routes = routes.clone();
+                let connection =
+                    protect(socket, protection.clone(), routes, shutdown.clone(), config.clone());
+                let cut = cut.clone();
                 connections.spawn(async move {
                     tokio::select! {
                         () = cut.cancelled() => {}
@@ -175,7 +147,7 @@ where
     // No further connection is accepted while the others finish.
     drop(listener);
     connections.close();
-    if timeout(drain_deadline, connections.wait()).await.is_ok() {
+    if timeout(config.drain_deadline, connections.wait()).await.is_ok() {
         return 0;
     }
     let remaining = connections.len();
@@ -185,15 +157,30 @@ where
     remaining
 }
 
-/// Who is at the other end of a connection.
-struct Peer {
-    info: TcpConnectInfo,
-    certificates: Option<PeerCertificates>,
+async fn protect(
+    socket: TcpStream,
+    protection: Protection,
+    routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let info = socket.connect_info();
+    match protection {
+        Protection::None => {
+            serve_connection(socket, (info, PeerCertificates::default()), routes, shutdown, config).await
+        }
+        #[cfg(feature = "tls")]
+        Protection::Tls(tls) => {
+            let (stream, certificates) = tls.accept(socket).await?;
+            serve_connection(stream, (info, certificates), routes, shutdown, config).await
+        }
+    }
 }
 
-async fn serve_connection(
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    Peer { info, certificates }: Peer,
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: S,
+    (info, certificates): (TcpConnectInfo, PeerCertificates),
     routes: Routes,
     shutdown: CancellationToken,
     config: ServeConfig,
@@ -202,10 +189,8 @@ async fn serve_connection(
     let of_requests = retirement.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());
+        request.extensions_mut().insert(certificates.clone());
         request.extensions_mut().insert(of_requests.clone());
-        if let Some(certificates) = &certificates {
-            request.extensions_mut().insert(certificates.clone());
-        }
         routes.clone().call(request)
     });
     let connection = http2::Builder::new(TokioExecutor::new())

@@ -19,6 +19,3 @@ mod transport;
 
 #[path = "ads/server.rs"]
 mod server;
-
-#[path = "ads/tls.rs"]
-mod tls;

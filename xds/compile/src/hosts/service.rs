@@ -71,6 +71,7 @@ pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mu
         members,
         aliases: Vec::new(),
         addresses,
+        ranges: Vec::new(),
         preference,
         created: meta.created.unwrap_or(0),
     }

@@ -1,6 +1,6 @@
 //! ServiceEntries as hosts: listed addresses and names to resolve; what else there is becomes a problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -41,13 +41,14 @@ pub(super) fn hosts(
         "STATIC" => {
             Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
         }
+        "NONE" => Members::Destination,
         "DNS" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::EveryAddress },
         "DNS_ROUND_ROBIN" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::FirstAddress },
         other => {
             let message =
                 format!("resolution {other} is not supported yet: the hosts of this entry are not served");
             let problem = spec.field("resolution").problem(Code::NotSupported, message);
-            report.add(problem.hint("use STATIC with endpoints, DNS, or DNS_ROUND_ROBIN"));
+            report.add(problem.hint("use NONE, STATIC with endpoints, DNS, or DNS_ROUND_ROBIN"));
             return Vec::new();
         }
     };
@@ -71,6 +72,8 @@ pub(super) fn hosts(
     check_addresses(&entry.spec.endpoints, by_name, &spec, report);
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
+    let ranges: BTreeSet<_> = entry.spec.addresses.iter().filter_map(|address| range(address)).collect();
+    let ranges: Vec<_> = ranges.into_iter().collect();
     let mut hosts = Vec::new();
     for (index, name) in entry.spec.hosts.iter().enumerate() {
         let name = name.to_ascii_lowercase();
@@ -107,6 +110,7 @@ pub(super) fn hosts(
             members,
             aliases: Vec::new(),
             addresses: addresses.clone(),
+            ranges: ranges.clone(),
             preference: Preference::default(),
             created: meta.created.unwrap_or(0),
         };
@@ -139,6 +143,24 @@ fn ports(
         }
     }
     (ports, targets_of(spec))
+}
+
+/// A range of addresses, such as `10.1.0.0/16`.
+fn range(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+    // Two ranges that differ in what is masked are one.
+    let masked = match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32u32.checked_sub(length.into())?).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128u32.checked_sub(length.into())?).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+    };
+    Some((masked, length))
 }
 
 /// The port on the endpoints of every port that says so.

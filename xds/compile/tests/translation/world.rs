@@ -94,6 +94,7 @@ fn case(folder: &Path, world: &World, line: &str) -> Case {
     }
     let kind = match kind {
         "sidecar" => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress },
+        "intercepted" => ProxyKind::Intercepted,
         "gateway" => ProxyKind::Gateway,
         "grpc" => ProxyKind::Grpc,
         other => panic!("{other} is no kind of proxy"),

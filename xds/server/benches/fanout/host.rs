@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use pilotage_server::protocol::Snapshot;
-use pilotage_server::{Ads, AdsConfig, Cache, Event, Node, ServeConfig, Streams, serve, serve_tls};
+use pilotage_server::{Ads, AdsConfig, Cache, Event, Node, ServeConfig, Streams, serve};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -68,9 +68,16 @@ pub(crate) fn run(fixture: Fixture) -> Result<()> {
                 tokio::spawn(serve(listener, ads.routes(), shutdown, ServeConfig::default()));
             }
             Transport::Tls => {
-                let config = identity::server()?;
-                let tls = move || config.clone();
-                tokio::spawn(serve_tls(listener, tls, ads.routes(), shutdown, ServeConfig::default()));
+                #[cfg(feature = "tls")]
+                {
+                    let (_, config) = tokio::sync::watch::channel(identity::server()?);
+                    let connections = ServeConfig::default();
+                    let served =
+                        pilotage_server::serve_tls(listener, ads.routes(), config, shutdown, connections);
+                    tokio::spawn(served);
+                }
+                #[cfg(not(feature = "tls"))]
+                bail!("the server under test has no TLS: build it with --features tls");
             }
         }
         while let Some(order) = orders.recv().await {

@@ -3,9 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
-use pilotage_server::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use pilotage_server::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
-use pilotage_server::tls_config;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 
 const CERTIFICATE: &str = "PILOTAGE_BENCH_CERTIFICATE";
 const KEY: &str = "PILOTAGE_BENCH_KEY";
@@ -31,8 +30,15 @@ pub(crate) fn server() -> Result<Arc<ServerConfig>> {
         let text = std::env::var(name)?;
         (0..text.len() / 2).map(|at| Ok(u8::from_str_radix(&text[2 * at..2 * at + 2], 16)?)).collect()
     };
+    let chain = vec![CertificateDer::from(read(CERTIFICATE)?)];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(read(KEY)?));
-    Ok(Arc::new(tls_config(vec![CertificateDer::from(read(CERTIFICATE)?)], key, None)?))
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// In the clients.
