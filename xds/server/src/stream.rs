@@ -1,16 +1,18 @@
 //! Drives one stream: moves requests, snapshots and time into its session, and responses out of it.
 //!
 //! Invariant: a response is taken from the session only when the transport has room for it, so that a slow client
-//! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it.
+//! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it. What a
+//! request does is in [`intake`], what is told of the answers in [`report`].
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+mod intake;
+mod report;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pilotage_protocol::{
-    Blame, ClientFeatures, ClientProfile, Dialect, Event as SessionEvent, Interest, Name, Names, Request,
-    RequestError, ResourceType, Session, Snapshot,
-};
+use bytes::Bytes;
+use pilotage_protocol::{ClientFeatures, ClientProfile, Dialect, Interest, ResourceType, Session, Snapshot};
 use pilotage_protos::discovery::Node;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -19,11 +21,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, debug, field, info, info_span, warn};
-use xxhash_rust::xxh3::xxh3_128;
 
+pub(crate) use self::report::UnknownTypes;
 use crate::ads::Shared;
 use crate::auth::{Credentials, Permit};
-use crate::event::{Answer, Demand, Event, Outcome};
+use crate::event::{Demand, Event};
 use crate::frames::{Requests, decode};
 use crate::group::{Errand, Group};
 use crate::message::DiscoveryMessage;
@@ -33,9 +35,6 @@ use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
 use crate::transfer::Transfer;
 use crate::{GroupKey, StreamId};
-
-/// Unknown type URLs that are remembered as logged; beyond that they are only counted by the session.
-const LOGGED_TYPES: usize = 64;
 
 /// What is known of a stream before its client has said anything.
 pub(crate) struct Caller {
@@ -105,32 +104,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     else {
         return Ok(());
     };
-    let outline = Outline::of(M::DIALECT, &first);
-    let (node, request) = match &outline {
-        Some(outline) => (outline.node.map(decode::<Node>).transpose()?, None),
-        None => {
-            let mut request: M = decode(&first)?;
-            (request.take_node(), Some(request))
-        }
-    };
-    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
-        Status::invalid_argument(
-            "the first request of a stream has no node with an id; set it in the bootstrap",
-        )
-    })?;
-    if let Some(permit) = permit {
-        permit(&node).map_err(|status| refused(shared, caller, Some(&node), status))?;
-    }
-    let limit = shared.config.max_node_bytes;
-    if node.encoded_len() > limit {
-        let message = format!("the node of {} exceeds {limit} bytes", node.id);
-        return Err(Status::resource_exhausted(message));
-    }
-    let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
-    match (request, &outline) {
-        (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
-        (request, _) => conversation.hear(request.unwrap_or_default())?,
-    }
+    let mut conversation = introduce::<K, M>(shared, (id, caller), permit, first)?;
     let mut timer = std::pin::pin!(sleep(Duration::ZERO));
     let mut alarm = None;
     loop {
@@ -182,6 +156,42 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             }
         }
     }
+}
+
+/// Begins the conversation with the first request, of which nothing is kept: it may be large.
+fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
+    shared: &'a Shared<K>,
+    (id, caller): (StreamId, &Caller),
+    permit: Option<Permit>,
+    first: Bytes,
+) -> Result<Conversation<'a, K>, Status> {
+    let outline = Outline::of(M::DIALECT, &first);
+    let (node, request) = match &outline {
+        Some(outline) => (outline.node.map(decode::<Node>).transpose()?, None),
+        None => {
+            let mut request: M = decode(&first)?;
+            (request.take_node(), Some(request))
+        }
+    };
+    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
+        Status::invalid_argument(
+            "the first request of a stream has no node with an id; set it in the bootstrap",
+        )
+    })?;
+    if let Some(permit) = permit {
+        permit(&node).map_err(|status| refused(shared, caller, Some(&node), status))?;
+    }
+    let limit = shared.config.max_node_bytes;
+    if node.encoded_len() > limit {
+        let message = format!("the node of {} exceeds {limit} bytes", node.id);
+        return Err(Status::resource_exhausted(message));
+    }
+    let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
+    match (request, &outline) {
+        (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
+        (request, _) => conversation.hear(request.unwrap_or_default())?,
+    }
+    Ok(conversation)
 }
 
 /// What the client may be, where that is asked.
@@ -275,169 +285,6 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             shared.observer.opened(&status);
         }
         conversation
-    }
-
-    /// Takes in an encoded request; a list of names that was seen before is not taken apart again.
-    fn read<M: DiscoveryMessage>(&mut self, message: &[u8]) -> Result<(), Status> {
-        let Some(outline) = Outline::of(M::DIALECT, message) else {
-            let request: M = decode(message)?;
-            if !self.lists.is_empty() {
-                self.lists.remove(&ResourceType::from_type_url(request.type_url()));
-            }
-            return self.hear(request);
-        };
-        if let Some(node) = outline.node {
-            self.recognise(&decode(node)?)?;
-        }
-        self.take_in::<M>(message, &outline)
-    }
-
-    /// The same, where the node is known and there is an outline.
-    fn take_in<M: DiscoveryMessage>(&mut self, message: &[u8], outline: &Outline<'_>) -> Result<(), Status> {
-        let is_implied = outline.type_url.is_empty();
-        let resource_type = match &self.only {
-            Some(only) if is_implied => only.clone(),
-            _ => ResourceType::from_type_url(outline.type_url),
-        };
-        if self.session.is_outdated(&resource_type, outline.nonce) {
-            // Its names do not count.
-            return self.hear(decode::<M>(message)?);
-        }
-        let is_complete = match M::DIALECT {
-            Dialect::Sotw => true,
-            Dialect::Delta => self.session.interest(&resource_type).is_none(),
-        };
-        if is_complete && !outline.held.is_empty() {
-            return self.resume::<M>(message, outline, resource_type);
-        }
-        let list = xxh3_128(outline.names);
-        let version = || outline.version.to_owned();
-        let names = if self.lists.get(&resource_type) == Some(&list) {
-            Some(Names::Repeated { version: version() })
-        } else if is_complete {
-            let known = self.shared.interner.find(outline.names);
-            known.map(|interest| Names::Shared { interest, version: version() })
-        } else {
-            None
-        };
-        if let Some(names) = names {
-            let nonce = outline.nonce.to_owned();
-            let request = Request { resource_type: resource_type.clone(), nonce, error: None, names };
-            self.act_on(request, is_implied)?;
-        } else {
-            self.hear(decode::<M>(message)?)?;
-            if let Some(interest) = self.session.interest(&resource_type).filter(|_| is_complete) {
-                self.shared.interner.keep(outline.names, interest);
-            }
-        }
-        if M::DIALECT == Dialect::Sotw {
-            self.lists.insert(resource_type, list);
-        }
-        Ok(())
-    }
-
-    /// Takes in the first request of a client that returns with what it has.
-    fn resume<M: DiscoveryMessage>(
-        &mut self,
-        message: &[u8],
-        outline: &Outline<'_>,
-        resource_type: ResourceType,
-    ) -> Result<(), Status> {
-        self.catch_up();
-        let is_named = !outline.names.is_empty();
-        let known =
-            if is_named { self.shared.interner.find(outline.names) } else { Some(Interest::default()) };
-        let is_of_service = self.only.as_ref().is_none_or(|only| *only == resource_type);
-        if let Some(interest) = known.filter(|_| is_of_service && !outline.type_url.is_empty())
-            && self.session.resume(Instant::now(), &resource_type, interest.clone(), &outline.held)
-        {
-            let entry = &self.registration.entry;
-            let names = Names::Shared { interest, version: String::new() };
-            let request = Request { resource_type, nonce: outline.nonce.to_owned(), error: None, names };
-            self.shared.observer.requested(entry.id, &request);
-            if let Some(interest) = self.session.interest(&request.resource_type) {
-                entry.listener.announce(&request.resource_type, interest);
-            }
-            return Ok(());
-        }
-        self.hear(decode::<M>(message)?)?;
-        if let Some(interest) = self.session.interest(&resource_type).filter(|_| is_named) {
-            self.shared.interner.keep(outline.names, interest);
-        }
-        Ok(())
-    }
-
-    fn recognise(&self, node: &Node) -> Result<(), Status> {
-        let entry = &self.registration.entry;
-        if node.id != entry.node.id {
-            let (former, now) = (&entry.node.id, &node.id);
-            let message =
-                format!("the node id was {former:?} and is now {now:?}; it may not change on a stream");
-            return Err(Status::invalid_argument(message));
-        }
-        Ok(())
-    }
-
-    fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
-        if let Some(node) = request.take_node() {
-            self.recognise(&node)?;
-        }
-        let is_implied = request.type_url().is_empty();
-        self.act_on(request.into_request(), is_implied)
-    }
-
-    /// Takes in a request for which it may not matter that the client left out its type.
-    fn act_on(&mut self, mut request: Request, is_implied: bool) -> Result<(), Status> {
-        match &self.only {
-            Some(only) if is_implied => request.resource_type = only.clone(),
-            Some(only) if *only != request.resource_type => {
-                let message = format!("this service serves {only}, and not {}", request.resource_type);
-                return Err(Status::invalid_argument(message));
-            }
-            None if is_implied => {
-                return Err(Status::invalid_argument("a request on an aggregated stream has no type_url"));
-            }
-            _ => {}
-        }
-        let resource_type = request.resource_type.clone();
-        // Publications that did not concern the stream may concern it now.
-        self.catch_up();
-        self.shared.observer.requested(self.registration.entry.id, &request);
-        let lists_names = match &request.names {
-            Names::Exactly { names, .. } => !names.is_empty(),
-            Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
-            Names::Repeated { .. } | Names::Shared { .. } => false,
-        };
-        let is_shared = matches!(request.names, Names::Shared { .. });
-        let is_first = self.session.interest(&resource_type).is_none();
-        let quoted = self.quoted_version(&request);
-        self.session.handle_request(Instant::now(), request).map_err(refusal)?;
-        if let Some(state) = quoted.and_then(|version| self.group.recollection(&resource_type, &version)) {
-            self.session.handle_recollection(&resource_type, &state);
-        }
-        if lists_names {
-            self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
-        }
-        if (is_first || lists_names || is_shared)
-            && let Some(interest) = self.session.interest(&resource_type)
-        {
-            self.registration.entry.listener.announce(&resource_type, interest);
-        }
-        self.may_have_responses = true;
-        Ok(())
-    }
-
-    /// The version of all of a type that a client has come back with.
-    fn quoted_version(&self, request: &Request) -> Option<String> {
-        let is_first = self.session.interest(&request.resource_type).is_none();
-        match &request.names {
-            Names::Exactly { version, .. } | Names::Repeated { version } | Names::Shared { version, .. }
-                if is_first && !version.is_empty() =>
-            {
-                Some(version.clone())
-            }
-            _ => None,
-        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -551,61 +398,6 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         self.shared.observer.responded(self.registration.entry.id, &sent);
         Some(self.shared.slabs.parts(self.session.dialect(), &sent))
     }
-
-    fn report(&self, event: SessionEvent) {
-        let (response, answer) = match event {
-            SessionEvent::Acked { response, refused } => (response, Answer::Acked { refused }),
-            SessionEvent::Nacked { response, rejection, suspects, blame } => {
-                let names: Vec<&Name> = suspects.iter().map(|suspect| suspect.name()).collect();
-                warn!(
-                    resource_type = %response.resource_type,
-                    version = %response.version,
-                    code = rejection.code,
-                    message = rejection.message,
-                    resources = ?names,
-                    "the client rejects a response",
-                );
-                (response, Answer::Nacked { rejection, suspects, blame })
-            }
-            SessionEvent::Missing { resource_type, names } => {
-                let group = self.registration.entry.group();
-                let names = names.into_iter().collect();
-                self.shared.queue.push(Event::Demand(Demand::Names { group, resource_type, names }));
-                return;
-            }
-            SessionEvent::UnknownType(resource_type) => {
-                self.shared.unknown_types.saw(&resource_type);
-                return;
-            }
-        };
-        let entry = &self.registration.entry;
-        if let (Answer::Nacked { suspects, blame: Blame::Certain, .. }, Some(threshold)) =
-            (&answer, self.shared.config.spare_after)
-        {
-            let client = (&self.kind, &Arc::from(entry.node.id.as_str()));
-            for suspect in suspects {
-                if self.group.note_rejection(client, &response.resource_type, suspect, threshold) {
-                    warn!(resource = %suspect.name(), "others are spared what many clients reject");
-                }
-            }
-        }
-        let mark = Mark::now(response.version, response.revision);
-        entry.record(&response.resource_type, |status| match &answer {
-            Answer::Acked { .. } => status.acked = Some(mark),
-            Answer::Nacked { rejection, .. } => status.nacked = Some((mark, rejection.message.clone())),
-        });
-        let outcome = Outcome {
-            stream: entry.id,
-            node: entry.node.id.as_str().into(),
-            group: entry.group(),
-            resource_type: response.resource_type,
-            version: response.version,
-            revision: response.revision,
-            answer,
-        };
-        self.shared.observer.answered(&outcome);
-        self.shared.queue.push(Event::Outcome(outcome));
-    }
 }
 
 impl<K: GroupKey> Drop for Conversation<'_, K> {
@@ -616,41 +408,5 @@ impl<K: GroupKey> Drop for Conversation<'_, K> {
             let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));
         }
-    }
-}
-
-fn refusal(error: RequestError) -> Status {
-    let message = error.to_string();
-    match error {
-        RequestError::WrongDialect(_) | RequestError::TooManyTypes { .. } => {
-            Status::invalid_argument(message)
-        }
-        RequestError::TooManyNames { .. } | RequestError::NamesTooLong { .. } => {
-            Status::resource_exhausted(message)
-        }
-    }
-}
-
-/// Type URLs that were asked for and that nobody knows: each is logged once, all are counted.
-#[derive(Default)]
-pub(crate) struct UnknownTypes {
-    seen: Mutex<(HashSet<ResourceType>, u64)>,
-}
-
-impl UnknownTypes {
-    fn saw(&self, resource_type: &ResourceType) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (logged, count) = &mut *seen;
-        *count += 1;
-        if logged.len() < LOGGED_TYPES && logged.insert(resource_type.clone()) {
-            warn!(
-                type_url = resource_type.type_url(),
-                "a client asks for a type that is not served; it is ignored"
-            );
-        }
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -14,13 +14,13 @@ use h2::{RecvStream, SendStream};
 use pilotage_protos::discovery::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
 use pilotage_server::protocol::ResourceType;
 use prost::Message;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::fixture::{Fixture, ROUTES, Transport};
 use crate::identity;

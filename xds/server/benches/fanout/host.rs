@@ -63,15 +63,17 @@ pub(crate) fn run(fixture: Fixture) -> Result<()> {
             }
         });
         let streams = ads.streams().clone();
+        // The clients share the machine, and may be too busy to answer a ping.
+        let keepalive_timeout = Duration::from_secs(120);
+        let connections = ServeConfig { keepalive_timeout, ..ServeConfig::default() };
         match fixture.transport {
             Transport::Plain => {
-                tokio::spawn(serve(listener, ads.routes(), shutdown, ServeConfig::default()));
+                tokio::spawn(serve(listener, ads.routes(), shutdown, connections));
             }
             Transport::Tls => {
                 #[cfg(feature = "tls")]
                 {
                     let (_, config) = tokio::sync::watch::channel(identity::server()?);
-                    let connections = ServeConfig::default();
                     let served =
                         pilotage_server::serve_tls(listener, ads.routes(), config, shutdown, connections);
                     tokio::spawn(served);

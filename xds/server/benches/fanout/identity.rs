@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
 
 const CERTIFICATE: &str = "PILOTAGE_BENCH_CERTIFICATE";
 const KEY: &str = "PILOTAGE_BENCH_KEY";
