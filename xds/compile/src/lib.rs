@@ -46,4 +46,4 @@ pub use check::{Checkup, check};
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Settings, UndeclaredPorts};
-pub use table::ENCODER_REVISION;
+pub use table::{ENCODER_REVISION, pretend_encoder_revision};
