@@ -11,6 +11,7 @@ use crate::credentials::{Credentials, SecretPlan};
 use crate::endpoints::{Selection, Spread, Unhealthy};
 use crate::hosts::{Host, Hosts, Members, Port};
 use crate::ir::{Cluster, Discovery, Listener, RouteTable};
+use crate::methods::Methods;
 use crate::raw::{Operation, RawResources, raw_resources};
 use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
@@ -62,7 +63,8 @@ pub(crate) fn blueprint(
     let rules = Rules::of(world, settings, &hosts, &mut report);
     let routing = Routing::of(world, group, settings, &sidecar, &mut report);
     let log = access_log(world, group, settings, &mut report);
-    let scope = Scope { group, settings, hosts: &hosts, rules: &rules };
+    let methods = Methods::of(world);
+    let scope = Scope { group, settings, hosts: &hosts, rules: &rules, methods: &methods };
     let mut credentials = Credentials::of(world, group);
     let mut blueprint = Blueprint { report, ..Blueprint::default() };
     match group.kind {

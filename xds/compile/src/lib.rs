@@ -23,6 +23,7 @@ mod hosts;
 mod inbound;
 mod interception;
 mod ir;
+mod methods;
 mod pattern;
 mod policy;
 mod protocol;
@@ -39,5 +40,8 @@ mod workload;
 pub use check::check;
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
-pub use settings::{AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Settings, UndeclaredPorts};
+pub use settings::{
+    AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
+    UnknownMethods,
+};
 pub use table::ENCODER_REVISION;

@@ -12,6 +12,7 @@ mod destination;
 mod fault;
 mod headers;
 mod mirror;
+mod repetition;
 mod retries;
 mod rule;
 mod stream;
@@ -23,6 +24,7 @@ use pilotage_watcher::resources::{VirtualService, WithMeta};
 use pilotage_watcher::{Code, Kind, ObjectKey, World};
 
 use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildcards};
+use crate::methods::Methods;
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
@@ -41,6 +43,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) hosts: &'a Hosts,
     pub(crate) rules: &'a Rules<'a>,
+    pub(crate) methods: &'a Methods,
 }
 
 /// A VirtualService that the group can see, its names made whole.
