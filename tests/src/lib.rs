@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptance;
+mod ads;
 mod condition;
 mod executable;
 pub mod kubernetes;
@@ -20,6 +21,7 @@ mod tls;
 mod traffic;
 
 pub use acceptance::{Acceptance, Accepted};
+pub use ads::{Asker, Told};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};

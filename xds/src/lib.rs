@@ -10,7 +10,9 @@ pub mod explain;
 pub mod pipeline;
 pub mod reflection;
 pub mod settings;
+mod state;
 mod telemetry;
 pub mod tools;
+mod trust;
 
 pub use cli::run;

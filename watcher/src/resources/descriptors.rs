@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost::Message;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The methods of some services, by full service name and method name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptors {
     /// The services, such as `shop.Checkout`.
     pub services: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Idempotency>>,
 }
 
 /// `google.protobuf.MethodOptions.idempotency_level`, the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Idempotency {
     /// Nothing is said, so a second call may do what it does a second time.
     Unknown,

@@ -131,6 +131,11 @@ impl<'w> Sidecar<'w> {
         sidecar
     }
 
+    /// Whether only some hosts are listed, beside those that their routes lead to.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.patterns.is_some()
+    }
+
     /// Whether the group is told of a host.
     pub(crate) fn knows(&self, namespace: &str, host: &str, group: &Group) -> bool {
         self.patterns.is_none() || self.lists(namespace, host, group) || self.destinations.contains(host)
