@@ -80,11 +80,8 @@ impl Proxy {
     ///
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
-    pub async fn sidecar_at(mesh: &Mesh, name: &str, locality: &str) -> Result<Self> {
-        let egress = ReservedPort::new()?;
-        let port = egress.number().to_string();
-        let arguments = ["--kind", "sidecar", "--egress-port", &port, "--locality", locality];
-        Self::start((mesh.xds(), mesh), name, &arguments, egress.address(), egress).await
+    pub async fn sidecar_in(mesh: &Mesh, name: &str, locality: &str) -> Result<Self> {
+        Self::sidecar_at((mesh.xds(), mesh), name, Dialect::Delta, &["--locality", locality]).await
     }
 
     /// Starts a gateway with the label `istio: ingressgateway`, whose Gateway has the port `port`.

@@ -1,7 +1,9 @@
 //! Retries by status and their number, tries that take too long, and servers that fail too often.
 
 use anyhow::{Result, ensure};
-use pilotage_tests::{Backend, Behaviour, Client, Dialect, Mesh, Proxy, calls, host, routing};
+use pilotage_tests::{
+    Backend, Behaviour, Client, Dialect, Mesh, Proxy, calls, host, routing, until_left_out,
+};
 use tonic::Code;
 
 const CLUSTER: &str = "cluster.outbound|80||echo.demo.svc.cluster.local.";
@@ -32,7 +34,7 @@ async fn each_status_is_retried_as_often_as_it_is_asked_for() -> Result<()> {
         (Code::ResourceExhausted, "resource-exhausted"),
         (Code::Unavailable, "unavailable"),
     ];
-    let (mesh, mut sidecar, mut client) = setting(&["one"], "").await?;
+    let (mesh, sidecar, mut client) = setting(&["one"], "").await?;
     let backend = &mesh.backends()[0];
     for (asked, word) in statuses {
         backend.behave(Behaviour::Answer);
@@ -97,8 +99,11 @@ spec:
 ";
     let (mesh, sidecar, mut client) = setting(&["bad", "good"], rules).await?;
     mesh.backends()[0].behave(Behaviour::Unavailable);
+    let failed = until_left_out(&mut client).await?;
+    ensure!(failed >= 3, "the server was left out after {failed} failures");
     let outcomes = calls(&mut client, 200, &[]).await;
-    ensure!(outcomes.failed == 3 && outcomes.server("good") == 197, "{outcomes:?}");
+    outcomes.none_failed()?;
+    ensure!(outcomes.server("good") == 200, "{outcomes:?}");
     let stats = sidecar.envoy().stats(CLUSTER).await?;
     let active = stats[&format!("{CLUSTER}outlier_detection.ejections_active")];
     ensure!(active == 1, "{active} servers are left out");

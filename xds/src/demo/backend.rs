@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(backend.answered(), 5);
         backend.behave(Behaviour::Unavailable);
         let refused = client.converse(5, Duration::from_millis(1)).await.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert_eq!(refused.code(), Code::Unavailable);
         assert_eq!(backend.refused(), 1);
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let mut client = Client::connect(backend.address(), "echo.demo").await.unwrap();
         backend.behave(Behaviour::Unavailable);
         for _ in 0..3 {
-            assert_eq!(client.call(&[]).await.unwrap_err().code(), tonic::Code::Unavailable);
+            assert_eq!(client.call(&[]).await.unwrap_err().code(), Code::Unavailable);
         }
         backend.behave(Behaviour::Answer);
         client.call(&[]).await.unwrap();
