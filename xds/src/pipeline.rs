@@ -245,7 +245,13 @@ impl Pipeline {
         self.stale = held;
         let orders = stale.into_iter().filter_map(|group| {
             let member = self.groups.get(&group)?;
-            Some(Order { demanded: member.demanded.clone(), previous: member.compiled.clone(), group })
+            // What a new group is told is mostly what another of its kind is.
+            let others = self.groups.iter().filter(|(known, _)| known.kind == group.kind);
+            let previous = member
+                .compiled
+                .clone()
+                .or_else(|| others.into_iter().find_map(|(_, other)| other.compiled.clone()));
+            Some(Order { demanded: member.demanded.clone(), previous, group })
         });
         let orders = orders.collect();
         self.world.set_time(unix_time());
