@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod reflection;
 pub mod settings;
 mod state;
+mod status;
 mod telemetry;
 pub mod tools;
 mod trust;
