@@ -9,6 +9,7 @@
 mod acceptance;
 mod ads;
 mod condition;
+mod consistency;
 mod executable;
 pub mod kubernetes;
 mod manifest;
@@ -23,6 +24,7 @@ mod traffic;
 pub use acceptance::{Acceptance, Accepted};
 pub use ads::{Asker, Told};
 pub use condition::{PATIENCE, eventually};
+pub use consistency::is_consistent;
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};
 pub use mesh::Mesh;
