@@ -81,9 +81,7 @@ impl Proxy {
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
     pub async fn gateway(mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
-        let entry = (Ipv4Addr::LOCALHOST, port).into();
-        let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
-        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+        Self::gateway_by_way_of(mesh.xds(), mesh, name, port).await
     }
 
     /// Starts a sidecar of the namespace `demo` and the label `app` to which every connection is redirected.
@@ -95,6 +93,16 @@ impl Proxy {
         let arguments = ["--kind", "sidecar", "--intercepted", "--label", &label];
         let entry = (Ipv4Addr::LOCALHOST, 15001).into();
         Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+    }
+
+    /// The same, where `server` leads to the server of the mesh.
+    ///
+    /// # Errors
+    /// As of [`Proxy::gateway`].
+    pub async fn gateway_by_way_of(server: SocketAddr, mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
+        let entry = (Ipv4Addr::LOCALHOST, port).into();
+        let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
+        Self::start((server, mesh), name, &arguments, entry, ReservedPort::new()?).await
     }
 
     async fn start(

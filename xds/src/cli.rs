@@ -13,6 +13,7 @@ mod crds;
 mod explain;
 mod ready;
 mod render;
+mod reporting;
 mod serve;
 mod settings;
 mod sources;
@@ -114,16 +115,20 @@ enum Format {
 /// Standard output is closed.
 fn print(document: &serde_json::Value, format: Format) -> anyhow::Result<()> {
     use std::io::Write;
-    let text = match format {
+    std::io::stdout().lock().write_all(text(document, format)?.as_bytes())?;
+    Ok(())
+}
+
+/// A document as it is printed.
+fn text(document: &serde_json::Value, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
         // Every string quoted: Envoy reads YAML 1.1, where a bare `on` or `n` is a boolean.
         Format::Yaml => serde_saphyr::to_string_with_options(
             document,
             serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
         )?,
         Format::Json => serde_json::to_string_pretty(document)? + "\n",
-    };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod pipeline;
 pub mod settings;
 mod state;
+mod status;
 mod telemetry;
 pub mod tools;
 mod trust;

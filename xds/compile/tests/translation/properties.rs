@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilotage_compile::{
-    Compiled, Group, Location, ProxyKind, Settings, UndeclaredPorts, check, compile, compile_endpoints,
-};
+use pilotage_compile::{Compiled, Group, Location, ProxyKind, Settings, UndeclaredPorts, check, compile};
 use pilotage_protocol::{Collection, Name, ResourceType};
 use pilotage_protos::json::any_to_json;
 use pilotage_watcher::{Change, Touched, World};
@@ -16,29 +14,6 @@ use crate::dice::Dice;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
-
-    #[test]
-    fn incremental_translation_comes_to_the_same_as_a_full_one(seed: u64, steps in 1usize..24) {
-        let mut dice = Dice::new(seed);
-        let (group, asked) = someone(&mut dice);
-        let settings = Settings::default();
-        let mut world = World::default();
-        for _ in 0..12 {
-            apply(&mut world, dice.change());
-        }
-        let mut current = compile(&world, &group, &settings, &asked, None);
-        for _ in 0..steps {
-            let touched = apply(&mut world, dice.change());
-            let before = current.clone();
-            current = match touched.config.is_empty() {
-                true => compile_endpoints(&world, &current, &touched.endpoints),
-                false => compile(&world, &group, &settings, &asked, Some(&current)),
-            };
-            let full = compile(&world, &group, &settings, &asked, None);
-            same(&current, &full);
-            kept(&before, &current, touched.config.is_empty());
-        }
-    }
 
     #[test]
     fn every_world_is_translated_to_sound_messages(seed: u64, objects in 1usize..40, sniff: bool) {
@@ -63,7 +38,6 @@ fn someone(dice: &mut Dice) -> (Group, BTreeSet<Name>) {
         2 => ProxyKind::Intercepted,
         _ => ProxyKind::Grpc,
     };
-    let asked = ["a:80", "a.x:443", "b.y.svc.cluster.local:50051", "api.example.com", ":", "", "c:99999"];
     let labels = BTreeMap::from([("version".into(), "v1".into()), ("app".into(), "a".into())]);
     let location = Location {
         region: dice.place("r").into(),
@@ -71,10 +45,16 @@ fn someone(dice: &mut Dice) -> (Group, BTreeSet<Name>) {
         subzone: "".into(),
         node: dice.place("n").into(),
     };
-    (Group { kind, namespace: "x".into(), labels, location }, asked.map(Name::from).into())
+    (Group { kind, namespace: "x".into(), labels, location }, asked())
 }
 
-fn apply(world: &mut World, change: Change) -> Touched {
+/// What gRPC clients ask for.
+pub(crate) fn asked() -> BTreeSet<Name> {
+    let asked = ["a:80", "a.x:443", "b.y.svc.cluster.local:50051", "api.example.com", ":", "", "c:99999"];
+    asked.map(Name::from).into()
+}
+
+pub(crate) fn apply(world: &mut World, change: Change) -> Touched {
     match change {
         Change::Apply(object) => world.apply(object),
         Change::Delete(key) => world.delete(&key),
@@ -98,7 +78,7 @@ fn decoded(collection: &Collection, resource_type: &ResourceType) -> Vec<(Name, 
 }
 
 /// Equal names, versions, messages and problems.
-fn same(incremental: &Compiled, full: &Compiled) {
+pub(crate) fn same(incremental: &Compiled, full: &Compiled) {
     for resource_type in TYPES {
         let (ours, theirs) = (of_type(incremental, &resource_type), of_type(full, &resource_type));
         assert_eq!(decoded(ours, &resource_type), decoded(theirs, &resource_type));
@@ -108,7 +88,7 @@ fn same(incremental: &Compiled, full: &Compiled) {
 }
 
 /// What came out the same is the same: bytes that did not change, and collections in which nothing did.
-fn kept(before: &Compiled, after: &Compiled, endpoints_only: bool) {
+pub(crate) fn kept(before: &Compiled, after: &Compiled, endpoints_only: bool) {
     for resource_type in TYPES {
         let (old, new) = (of_type(before, &resource_type), of_type(after, &resource_type));
         let changed = new.changed_since(old);
