@@ -39,22 +39,16 @@ pub(super) fn hear(
     }
     for (resources, is_uncertain) in [(&culprits, false), (&neighbours, true)] {
         for resource in resources {
-            let held = overdue.before(resource.name());
-            if !is_current(subscription, resource) || matches!(held, Held::Stale) {
+            let (name, held) = (resource.name(), overdue.before(resource.name()));
+            // Only what the client is thought to have by this response is another thing now.
+            if subscription.held(name) != Some(resource) || matches!(held, Held::Stale) {
                 continue;
             }
-            let rejected = (!is_uncertain).then(|| (overdue.nonce, resource.version()));
-            let exception = Exception { held, rejected, is_uncertain, ..Exception::default() };
-            subscription.set_exception(resource.name().clone(), exception);
+            let former = subscription.overlay.get(name).cloned().unwrap_or_default();
+            let rejected =
+                if is_uncertain { former.rejected } else { Some((overdue.nonce, resource.version())) };
+            subscription.set_exception(name.clone(), Exception { held, rejected, is_uncertain, ..former });
         }
     }
     Some(Event::Nacked { response, rejection, suspects: culprits, blame: Blame::Certain })
-}
-
-/// Whether the client is still to have this very content, and nothing else is known of it.
-fn is_current(subscription: &Subscription, resource: &Resource) -> bool {
-    let name = resource.name();
-    subscription.interest.covers(name)
-        && !subscription.overlay.contains_key(name)
-        && subscription.base.as_ref().and_then(|base| base.get(name)) == Some(resource)
 }
