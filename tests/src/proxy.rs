@@ -76,6 +76,14 @@ impl Proxy {
         Self::start(at, name, &arguments, egress.address(), egress).await
     }
 
+    /// Starts a sidecar of the namespace `demo` that runs at `locality`, as region and zone.
+    ///
+    /// # Errors
+    /// It is not ready in time; the error has the end of its log.
+    pub async fn sidecar_in(mesh: &Mesh, name: &str, locality: &str) -> Result<Self> {
+        Self::sidecar_at((mesh.xds(), mesh), name, Dialect::Delta, &["--locality", locality]).await
+    }
+
     /// Starts a gateway with the label `istio: ingressgateway`, whose Gateway has the port `port`.
     ///
     /// # Errors

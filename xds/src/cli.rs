@@ -10,6 +10,7 @@ use crate::settings::Settings;
 mod bootstrap;
 mod check;
 mod crds;
+mod descriptors;
 mod explain;
 mod ready;
 mod render;
@@ -47,6 +48,7 @@ enum Command {
     Render(render::Args),
     Bootstrap(bootstrap::Args),
     Crds(crds::Args),
+    Descriptors(descriptors::Args),
     Explain(explain::Args),
     Demo(crate::demo::Args),
     Tools(tools::Args),
@@ -72,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Descriptors(args) => descriptors::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Tools(args) => tools::run(&args),

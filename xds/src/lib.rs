@@ -8,6 +8,7 @@ mod cli;
 pub mod demo;
 pub mod explain;
 pub mod pipeline;
+pub mod reflection;
 pub mod settings;
 mod state;
 mod status;
