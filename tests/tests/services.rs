@@ -5,6 +5,8 @@
 
 #[path = "services/plane.rs"]
 mod plane;
+#[path = "services/virtual_hosts.rs"]
+mod virtual_hosts;
 
 use std::collections::BTreeSet;
 

@@ -4,19 +4,16 @@
 //! The library pushes them soundly, which is what the first test shows. That translation sends whole route
 //! configurations all the same is for the reasons given in `BENCHMARKS.md`.
 
-#[path = "services/plane.rs"]
-mod plane;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::plane::{Plane, Services, Way, cluster, listener, resource, routes, virtual_host};
 use anyhow::{Context, Result, ensure};
 use pilotage::tools::{Envoy, ReservedPort};
 use pilotage_server::protocol::{Resource, ResourceType, Response};
 use pilotage_server::{Observer, StreamId};
 use pilotage_tests::{Authority, Backend, Client, Relay, TlsClient, Traffic, eventually};
-use plane::{Plane, Services, Way, cluster, listener, resource, routes, virtual_host};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -86,6 +83,8 @@ impl Setting {
             client.call(&[]).await.ok().map(|_| client)
         };
         let client = eventually("a call over TLS that succeeds", connected).await?;
+        let is_asked_for = plane.ads.streams().list()[0].types.contains_key(&ResourceType::VirtualHost);
+        ensure!(is_asked_for == (hosts == Hosts::Pushed), "virtual hosts are asked for: {is_asked_for}");
         Ok(Self {
             hosts,
             plane,
