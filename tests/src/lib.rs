@@ -8,6 +8,7 @@
 
 mod acceptance;
 mod ads;
+mod balancer;
 mod condition;
 mod consistency;
 mod executable;
@@ -23,6 +24,7 @@ mod traffic;
 
 pub use acceptance::{Acceptance, Accepted};
 pub use ads::{Asker, Told};
+pub use balancer::Balancer;
 pub use condition::{PATIENCE, eventually};
 pub use consistency::is_consistent;
 pub use executable::pilotage;
