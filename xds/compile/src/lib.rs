@@ -50,4 +50,4 @@ pub use settings::{
     AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
     UnknownMethods,
 };
-pub use table::ENCODER_REVISION;
+pub use table::{ENCODER_REVISION, pretend_encoder_revision};
