@@ -26,6 +26,7 @@ mod hosts;
 mod inbound;
 mod interception;
 mod ir;
+mod methods;
 mod outline;
 mod parts;
 mod pattern;
@@ -47,6 +48,9 @@ pub use catalog::Catalog;
 pub use check::{Checkup, check};
 pub use compiled::{Compiled, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
-pub use settings::{AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Settings, UndeclaredPorts};
+pub use settings::{
+    AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
+    UnknownMethods,
+};
 pub use sources::Sources;
 pub use table::ENCODER_REVISION;

@@ -118,7 +118,7 @@ impl Outline {
         }
         let view = Hosts::new(&hosts);
         let rules = Rules::new(catalog.rules());
-        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         let mut next = Self {
             catalog: catalog.clone(),
@@ -151,7 +151,10 @@ impl Outline {
 
     fn changes(&self, catalog: &Catalog, hosts: &HostTable, is_first: bool, touched: &Touched) -> Changes {
         let of_all = |kind: Kind| {
-            matches!(kind, Kind::Sidecar | Kind::Telemetry | Kind::EnvoyResources | Kind::Gateway)
+            matches!(
+                kind,
+                Kind::Sidecar | Kind::Telemetry | Kind::EnvoyResources | Kind::Gateway | Kind::Descriptors
+            )
         };
         let mut changes = Changes {
             everything: is_first || touched.config.iter().any(|key| of_all(key.kind)),
@@ -211,7 +214,7 @@ impl Outline {
         report.extend(catalog.hosts().problems().chain(catalog.claims().problems_of_delegates()).cloned());
         let sidecar = Sidecar::of(catalog.world(), group, settings, &mut Report::default());
         let (view, rules) = (Hosts::new(&self.hosts), Rules::new(catalog.rules()));
-        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         for claim in catalog.claims().claims().filter(|claim| routing.sees(claim)) {
             claim.tell(group.kind, &mut report);

@@ -15,6 +15,7 @@ mod fault;
 mod headers;
 mod index;
 mod mirror;
+mod repetition;
 mod retries;
 mod rule;
 mod stream;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::hosts::{Hosts, is_visible, wildcard_covers, wildcards};
+use crate::methods::Methods;
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
@@ -48,6 +50,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) hosts: &'a Hosts<'a>,
     pub(crate) rules: &'a Rules<'a>,
+    pub(crate) methods: &'a Methods,
 }
 
 /// The name under which the mesh stands among gateways.

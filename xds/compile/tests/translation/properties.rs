@@ -70,7 +70,7 @@ fn of_type<'a>(compiled: &'a Compiled, resource_type: &ResourceType) -> &'a Arc<
 }
 
 fn decoded(collection: &Collection, resource_type: &ResourceType) -> Vec<(Name, String, Value)> {
-    let decode = |resource: &pilotage_protocol::Resource| {
+    let decode = |resource: &Resource| {
         let body = any_to_json(resource_type.type_url(), resource.body()).unwrap();
         (resource.name().clone(), resource.version().to_string(), body)
     };
