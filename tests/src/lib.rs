@@ -8,6 +8,7 @@
 
 mod acceptance;
 mod ads;
+mod balancer;
 mod condition;
 mod executable;
 pub mod kubernetes;
@@ -22,6 +23,7 @@ mod traffic;
 
 pub use acceptance::{Acceptance, Accepted};
 pub use ads::{Asker, Told};
+pub use balancer::Balancer;
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};

@@ -53,4 +53,4 @@ pub use settings::{
     UnknownMethods,
 };
 pub use sources::Sources;
-pub use table::ENCODER_REVISION;
+pub use table::{ENCODER_REVISION, pretend_encoder_revision};
