@@ -15,7 +15,7 @@ use pilotage_watcher::World;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{PATIENCE, pilotage};
+use crate::{PATIENCE, is_consistent, pilotage};
 
 /// A world, and a proxy that is to take what it means.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl Acceptance<'_> {
         let accepted = async {
             let group = opened(&mut events).await;
             let compiled = compile(self.world, &group, &Settings::default(), &BTreeSet::new(), None);
+            is_consistent(compiled.snapshot()).context(self.name.to_owned())?;
             let snapshot = self.snapshot(&compiled);
             cache.publish(&group, snapshot.clone());
             tokio::select! {
