@@ -12,9 +12,9 @@ use pilotage_protocol::{Collection, Name, Resource, ResourceType, Version};
 use pilotage_watcher::Code;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::compiled::Sources;
 use crate::raw::{Operation, Raw, Written};
 use crate::report::Report;
+use crate::sources::Sources;
 
 /// Changes whenever equal data is encoded to other messages than before: versions must change with them.
 ///

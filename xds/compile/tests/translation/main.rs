@@ -6,6 +6,7 @@ mod dice;
 mod golden;
 mod incremental;
 mod lanes;
+mod methods;
 mod properties;
 mod secrets;
 mod world;
