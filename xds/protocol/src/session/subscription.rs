@@ -257,14 +257,12 @@ impl Subscription {
         Added::Names(added)
     }
 
-    /// Notes what an unanswered response brings under names that were given up after it was sent, and are covered again:
-    /// the client takes it when it arrives, whatever it asked for in between.
+    /// Notes what unanswered responses bring under names that were given up after they were sent, and are covered
+    /// again: the client takes it when it arrives, whatever it asked for in between.
     fn expect_what_is_on_its_way(&mut self, old: &Interest, new: &Interest) {
-        let sent = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
-        let Some(contents) = sent.and_then(Sent::contents) else {
-            return;
-        };
-        for name in contents.iter().map(Resource::name) {
+        let latest = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
+        let contents = latest.into_iter().chain(&self.overdue).filter_map(Sent::contents);
+        for name in contents.flat_map(|contents| contents.iter().map(Resource::name)) {
             if new.covers(name) && !old.covers(name) {
                 let unknown = || Exception { held: Held::Stale, ..Exception::default() };
                 self.overlay.entry(name.clone()).or_insert_with(unknown).is_uncertain = true;
