@@ -9,6 +9,7 @@
 mod acceptance;
 mod condition;
 mod executable;
+pub mod golden;
 pub mod kubernetes;
 mod manifest;
 mod mesh;

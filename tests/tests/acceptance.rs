@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use pilotage::tools::ReservedPort;
 use pilotage_protocol::{Resource, ResourceType};
 use pilotage_protos::json::any_from_json;
+use pilotage_tests::golden::{self, bootstrap, header};
 use pilotage_tests::{Acceptance, Authority, secret};
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, World};
@@ -36,37 +37,13 @@ fn world(folder: &Path) -> Result<World> {
     Ok(world)
 }
 
-/// Arguments of a bootstrap, for one of the Envoys that a world is for.
-fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<String> {
-    let mut arguments = vec!["--kind".to_owned(), kind.to_owned()];
-    for (key, value) in rest {
-        match *key {
-            "namespace" => arguments.extend(["--namespace".to_owned(), (*value).to_owned()]),
-            "labels" => {
-                arguments.extend(value.split(',').flat_map(|label| ["--label".to_owned(), label.to_owned()]));
-            }
-            "locality" => arguments.extend(["--locality".to_owned(), (*value).to_owned()]),
-            "node" => arguments.extend(["--node-name".to_owned(), (*value).to_owned()]),
-            "tcp" => arguments.push("--tcp-egress".to_owned()),
-            _ => {}
-        }
-    }
-    if kind == "sidecar" {
-        arguments.extend(["--egress-port".to_owned(), egress.number().to_string()]);
-    }
-    arguments
-}
+/// The gateway of the examples.
+const GATEWAY: &str = "gateway namespace=shop labels=istio=ingressgateway";
 
-/// The Envoys that the comments at the head of a golden world name: `# group: <kind> [key=value …] [tcp]`.
-fn groups(text: &str, egress: &ReservedPort) -> Vec<Vec<String>> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("# group: "));
-    let group = |line: &str| {
-        let mut words = line.split_whitespace();
-        let kind = words.next().filter(|kind| *kind != "grpc")?.to_owned();
-        let rest: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
-        Some(arguments(&kind, &rest, egress))
-    };
-    lines.filter_map(group).collect()
+/// Arguments of a bootstrap, for a group as golden worlds name it.
+fn of_group(line: &str, egress: &ReservedPort) -> Result<Vec<String>> {
+    let header = header(&format!("# group: {line}")).map_err(anyhow::Error::msg)?;
+    bootstrap(&header.viewers[0].group, egress).context("the group is of an Envoy")
 }
 
 /// `certs` are the files that the proxy itself has, below the folder where it runs.
@@ -80,18 +57,19 @@ async fn accept(name: &str, world: &World, arguments: &[String], certs: &Path) -
             std::fs::copy(entry.path(), own.join(entry.file_name()))?;
         }
     }
-    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let acceptance = Acceptance { name, world, bootstrap: &bootstrap, planted: &[] };
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let acceptance = Acceptance { name, world, bootstrap: &arguments, planted: &[] };
     Ok(acceptance.check(folder.path()).await?.resources)
 }
 
 #[tokio::test]
 async fn envoy_accepts_every_golden_world() -> Result<()> {
-    for folder in folders("xds/compile/tests/golden")? {
+    for folder in golden::folders()? {
         let egress = ReservedPort::new()?;
         let text = std::fs::read_to_string(folder.join("world.yaml"))?;
         let world = world(&folder)?;
-        for arguments in groups(&text, &egress) {
+        for viewer in header(&text).map_err(anyhow::Error::msg)?.viewers {
+            let Some(arguments) = bootstrap(&viewer.group, &egress) else { continue };
             let name = format!("{} {arguments:?}", folder.display());
             let accepted = accept(&name, &world, &arguments, &folder.join("certs")).await?;
             ensure!(accepted > 0, "{name} has resources");
@@ -105,11 +83,9 @@ async fn envoy_accepts_every_example() -> Result<()> {
     for folder in folders("deploy/examples")? {
         let egress = ReservedPort::new()?;
         let world = world(&folder)?;
-        let shop = ("namespace", "shop");
-        let sidecar = arguments("sidecar", &[shop], &egress);
-        let gateway = arguments("gateway", &[shop, ("labels", "istio=ingressgateway")], &egress);
         let mut count = 0;
-        for arguments in [sidecar, gateway] {
+        for group in ["sidecar namespace=shop", GATEWAY] {
+            let arguments = of_group(group, &egress)?;
             let name = format!("{} {arguments:?}", folder.display());
             count += accept(&name, &world, &arguments, Path::new("")).await?;
         }
@@ -136,8 +112,7 @@ async fn the_tls_example_lacks_its_secret_and_nothing_else() -> Result<()> {
     let found = pilotage_compile::check(&world, &settings);
     ensure!(found.is_empty(), "{found:?}");
     let egress = ReservedPort::new()?;
-    let gateway = [("namespace", "shop"), ("labels", "istio=ingressgateway")];
-    let arguments = arguments("gateway", &gateway, &egress);
+    let arguments = of_group(GATEWAY, &egress)?;
     // A cluster and its endpoints, a listener, its routes, and the secret.
     let accepted = accept("the TLS example", &world, &arguments, Path::new("")).await?;
     ensure!(accepted == 5, "{accepted} resources");
@@ -159,9 +134,9 @@ async fn a_planted_bad_resource_is_found() -> Result<()> {
     let body = any_from_json(ResourceType::Cluster.type_url(), &bad)?;
     let planted = [(ResourceType::Cluster, Resource::new("planted", body))];
     let egress = ReservedPort::new()?;
-    let arguments = arguments("sidecar", &[("namespace", "shop")], &egress);
-    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let acceptance = Acceptance { name: "planted", world: &world, bootstrap: &bootstrap, planted: &planted };
+    let arguments = of_group("sidecar namespace=shop", &egress)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let acceptance = Acceptance { name: "planted", world: &world, bootstrap: &arguments, planted: &planted };
     let error = acceptance.check(folder.path()).await.err().context("the bad cluster is rejected")?;
     ensure!(
         format!("{error:#}").contains("planted") && format!("{error:#}").contains("rejected"),

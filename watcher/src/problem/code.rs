@@ -136,6 +136,8 @@ codes! {
     NotSupported = "not-supported", Warning;
     /// A setting that has no effect where it stands.
     NoEffect = "no-effect", Warning;
+    /// A field or form that its API has given up for another.
+    Deprecated = "deprecated", Info, "IST0002";
     /// A retry condition that never fires as written.
     RetryNeverFires = "retry-never-fires", Warning;
     /// A match on a gRPC content type that misses its variants.

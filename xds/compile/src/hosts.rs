@@ -178,6 +178,7 @@ impl Hosts {
                 }
             }
         }
+        service_entry::check_workloads(world, report);
         hosts.fold_aliases(aliases);
         hosts
     }

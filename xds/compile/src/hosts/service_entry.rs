@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
-use pilotage_watcher::{Code, Kind, ObjectKey, Severity};
+use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
 use super::{Host, Members, Port, Preference, Resolve, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
@@ -69,6 +69,9 @@ pub(super) fn hosts(
         report.add(problem.severity(Severity::Info));
     }
     check_addresses(&entry.spec.endpoints, by_name, &spec, report);
+    for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
+        check_place(endpoint, &spec.field("endpoints").index(index), report);
+    }
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
     let mut hosts = Vec::new();
@@ -184,6 +187,28 @@ fn dns_members(
         endpoints
     };
     ports.iter().map(|port| (port.number, of_port(port))).collect()
+}
+
+/// What is wrong with WorkloadEntries, whoever selects them.
+pub(super) fn check_workloads(world: &World, report: &mut Report) {
+    for entry in world.workload_entries() {
+        let meta = &entry.meta;
+        let source = ObjectKey::new(Kind::WorkloadEntry, meta.namespace.clone(), meta.name.clone());
+        check_place(&entry.spec, &Place::new(source, "spec"), report);
+    }
+}
+
+/// Fields of an endpoint that say where it is and who it is, beyond its locality.
+fn check_place(entry: &WorkloadEntry, place: &Place, report: &mut Report) {
+    if entry.network.as_deref().is_some_and(|network| !network.is_empty()) {
+        let problem = place.field("network").not_supported("the endpoint is called at its own address");
+        report.add(problem.hint("give the address of the network's gateway where there is no way past it"));
+    }
+    if entry.service_account.as_deref().is_some_and(|account| !account.is_empty()) {
+        let message = "accounts are known to certificates of a mesh alone, which are not supported";
+        let problem = place.field("serviceAccount").problem(Code::NoEffect, message).severity(Severity::Info);
+        report.add(problem.hint("name what a certificate must have in subjectAltNames of a DestinationRule"));
+    }
 }
 
 /// Endpoints that cannot be used, which are left out.

@@ -4,6 +4,7 @@
 
 mod dice;
 mod golden;
+mod header;
 mod lanes;
 mod properties;
 mod secrets;
