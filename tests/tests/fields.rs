@@ -61,10 +61,10 @@ async fn every_field_is_translated_or_has_its_problem() -> Result<()> {
     for (field, effect) in &effects {
         match effect {
             Effect::Absent if !is_for_people(field) => {
-                silent.push(format!("{field}: no golden world has it"))
+                silent.push(format!("{field}: no golden world has it"));
             }
             Effect::Silent if !is_for_people(field) => {
-                silent.push(format!("{field}: has no effect, and no problem"))
+                silent.push(format!("{field}: has no effect, and no problem"));
             }
             _ => {}
         }

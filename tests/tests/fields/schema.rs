@@ -146,7 +146,7 @@ fn merge(known: &mut Shape, other: Shape) {
             }
         }
         (Shape::List(known), Shape::List(other)) | (Shape::Map(known), Shape::Map(other)) => {
-            merge(known, *other)
+            merge(known, *other);
         }
         (Shape::Leaf(known), Shape::Leaf(other)) => known.extend(other),
         (known, other) => *known = other,
