@@ -18,7 +18,7 @@ mod python;
 mod tls;
 mod traffic;
 
-pub use acceptance::{Acceptance, Accepted};
+pub use acceptance::{Acceptance, Seen};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};

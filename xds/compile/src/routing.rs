@@ -20,7 +20,7 @@ mod virtual_host;
 use std::collections::BTreeMap;
 
 use pilotage_watcher::resources::{VirtualService, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, World};
+use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
 use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildcards};
 use crate::report::{Place, Report};
@@ -55,6 +55,9 @@ pub(crate) struct Claim<'w> {
     /// The rules, those of delegates among them.
     pub(crate) rules: Vec<Written<'w>>,
 }
+
+/// More hosts than this in one object are likely not meant.
+const MANY_HOSTS: usize = 1_000;
 
 /// The name under which the mesh stands among gateways.
 pub(crate) const MESH: &str = "mesh";
@@ -193,6 +196,17 @@ fn claim<'w>(
                 spec.field(field).not_supported("on the mesh these rules do nothing; at gateways they apply"),
             );
         }
+    }
+    if hosts.len() > MANY_HOSTS {
+        let message = format!(
+            "there are {} hosts: each is a virtual host of its own, which every proxy that sees the object is sent",
+            hosts.len()
+        );
+        let problem = spec.field("hosts").problem(Code::TooLarge, message).severity(Severity::Warning);
+        report
+            .add(problem.hint(
+                "write a wildcard such as *.example.com, or leave them to the Sidecars that need them",
+            ));
     }
     let rules = delegate::rules(service, &source, world, settings, report);
     Claim { service, source, hosts, gateways, rules }

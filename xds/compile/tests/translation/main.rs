@@ -6,6 +6,7 @@ mod dice;
 mod golden;
 mod header;
 mod lanes;
+mod mistakes;
 mod properties;
 mod secrets;
 mod world;
