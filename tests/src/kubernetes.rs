@@ -8,17 +8,15 @@ mod client;
 mod control_plane;
 mod identity;
 mod observer;
-mod relay;
 mod schemas;
 mod toolchain;
 
 pub use assets::{Assets, KUBERNETES_VERSION};
 pub use client::{
-    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource,
+    AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource, token,
 };
 pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
 pub use observer::{Observer, Said};
-pub use relay::Relay;
 pub use schemas::{OUR_CRDS, istio_crds};
 pub use toolchain::{GO_VERSION, go};

@@ -13,8 +13,10 @@ pub mod golden;
 pub mod kubernetes;
 mod manifest;
 mod mesh;
+pub mod namespace;
 mod proxy;
 mod python;
+mod relay;
 mod tls;
 mod traffic;
 
@@ -26,5 +28,6 @@ pub use mesh::Mesh;
 pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
 pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
+pub use relay::Relay;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
 pub use traffic::{Outcomes, Traffic, calls};

@@ -36,13 +36,26 @@ impl Proxy {
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
     pub async fn sidecar(mesh: &Mesh, name: &str, dialect: Dialect) -> Result<Self> {
+        Self::sidecar_by_way_of(mesh.xds(), mesh, name, dialect).await
+    }
+
+    /// The same, where `server` leads to the server of the mesh, as a [`crate::Relay`] does.
+    ///
+    /// # Errors
+    /// It is not ready in time; the error has the end of its log.
+    pub async fn sidecar_by_way_of(
+        server: SocketAddr,
+        mesh: &Mesh,
+        name: &str,
+        dialect: Dialect,
+    ) -> Result<Self> {
         let egress = ReservedPort::new()?;
         let port = egress.number().to_string();
         let mut arguments = vec!["--kind", "sidecar", "--egress-port", &port, "--tcp-egress"];
         if dialect == Dialect::Sotw {
             arguments.extend(["--dialect", "sotw"]);
         }
-        Self::start(mesh, name, &arguments, egress.address(), egress).await
+        Self::start((server, mesh), name, &arguments, egress.address(), egress).await
     }
 
     /// Starts a gateway with the label `istio: ingressgateway`, whose Gateway has the port `port`.
@@ -52,19 +65,30 @@ impl Proxy {
     pub async fn gateway(mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
         let entry = (Ipv4Addr::LOCALHOST, port).into();
         let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
-        Self::start(mesh, name, &arguments, entry, ReservedPort::new()?).await
+        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+    }
+
+    /// Starts a sidecar of the namespace `demo` and the label `app` to which every connection is redirected.
+    ///
+    /// # Errors
+    /// It is not ready in time; the error has the end of its log.
+    pub async fn intercepted(mesh: &Mesh, name: &str, app: &str) -> Result<Self> {
+        let label = format!("app={app}");
+        let arguments = ["--kind", "sidecar", "--intercepted", "--label", &label];
+        let entry = (Ipv4Addr::LOCALHOST, 15001).into();
+        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
     }
 
     async fn start(
-        mesh: &Mesh,
+        (server, mesh): (SocketAddr, &Mesh),
         name: &str,
         arguments: &[&str],
         entry: SocketAddr,
         egress: ReservedPort,
     ) -> Result<Self> {
-        let xds = mesh.xds().to_string();
+        let server = server.to_string();
         let fixed =
-            ["envoy", "--id", name, "--namespace", "demo", "--server", &xds, "--admin", "127.0.0.1:0"];
+            ["envoy", "--id", name, "--namespace", "demo", "--server", &server, "--admin", "127.0.0.1:0"];
         let bootstrap = bootstrap(pilotage()?, fixed.into_iter().chain(arguments.iter().copied())).await?;
         let envoy = Self::launch(mesh, name, &bootstrap).await?;
         Ok(Self { envoy, entry, bootstrap, name: name.into(), _egress: egress })

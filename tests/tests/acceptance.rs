@@ -69,7 +69,7 @@ impl Envoys {
     async fn serve(&mut self, world: &World, group: &Group, certs: &Path) -> Result<Option<usize>> {
         let (envoy, folder) = match group.kind {
             ProxyKind::Gateway => &mut self.gateway,
-            ProxyKind::Sidecar { .. } => &mut self.sidecar,
+            ProxyKind::Sidecar { .. } | ProxyKind::Intercepted => &mut self.sidecar,
             ProxyKind::Grpc => return Ok(None),
         };
         if certs.is_dir() {
@@ -110,7 +110,7 @@ async fn envoy_accepts_every_example() -> Result<()> {
     for folder in folders("deploy/examples")? {
         let world = world(&folder)?;
         let mut count = 0;
-        for line in [SIDECAR, GATEWAY] {
+        for line in [SIDECAR, GATEWAY, "intercepted namespace=shop labels=app=cart"] {
             let accepted = envoys.serve(&world, &group(line)?, Path::new("")).await;
             count += accepted.with_context(|| format!("{} for a {line}", folder.display()))?.unwrap_or(0);
         }

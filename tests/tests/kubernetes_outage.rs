@@ -10,9 +10,9 @@ use kube::Client;
 use kube::api::DeleteParams;
 use pilotage::tools::{ReservedPort, http_get};
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, Observer, Options, Relay, apply_object, own_address, resource,
+    ControlPlane, Identity, Namespace, Observer, Options, apply_object, own_address, resource,
 };
-use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, eventually};
+use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Relay, Traffic, eventually};
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
 use pilotage_watcher::{Kind, ObjectKey};
 use serde_json::json;

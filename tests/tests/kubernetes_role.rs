@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kube::Client;
 use pilotage_tests::eventually;
 use pilotage_tests::kubernetes::{
     ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply, apply_cluster, create_crds,
-    istio_crds,
+    istio_crds, token,
 };
 use pilotage_watcher::Kind;
 use pilotage_watcher::kubernetes::{KindState, Options as Following};
@@ -58,15 +57,6 @@ fn used(log: &Path) -> BTreeSet<Right> {
     used.filter(|(_, resource, _)| !resource.is_empty()).collect()
 }
 
-/// A token of the service account, as a Pod has one mounted.
-async fn token(client: &Client) -> Result<String> {
-    let path = "/api/v1/namespaces/pilotage-system/serviceaccounts/pilotage/token";
-    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-    let request = http::Request::post(path).header("content-type", "application/json");
-    let answer: Value = client.request(request.body(serde_json::to_vec(&body)?)?).await?;
-    Ok(answer["status"]["token"].as_str().context("a token")?.to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -85,7 +75,8 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
     let client = cluster.client(Identity::Administrator).await?;
     apply_cluster(&client, ROLE).await?;
-    let kubeconfig = cluster.kubeconfig_with(&token(&client).await?)?;
+    let kubeconfig =
+        cluster.kubeconfig_with(&token(&client, "pilotage-system", "pilotage", &json!({})).await?)?;
 
     let observer = Observer::start(&kubeconfig, Following::default()).await?;
     observer.synced().await?;

@@ -21,7 +21,7 @@ mod dice;
 use dice::Dice;
 
 /// Enough for every kind to meet every other.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 1_000;
 
 /// Who looks at a world: both kinds of Envoy, where labels and places matter.
 const VIEWERS: [(&str, &str); 2] = [

@@ -5,7 +5,7 @@
 //! `table` knows what is held of it, `batch` joins what the kinds say.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -13,8 +13,10 @@ use tokio::task::JoinSet;
 use self::batch::Joined;
 use self::follow::Follower;
 use self::kind::WATCHED;
+use self::secrets::Secrets;
 use self::status::Board;
-use crate::{Batch, SourceName};
+use self::subject::Subject;
+use crate::{Batch, Change, SourceName};
 
 mod backoff;
 mod batch;
@@ -26,12 +28,15 @@ mod kind;
 mod lines;
 mod read;
 mod request;
+mod secrets;
 mod status;
+mod subject;
 mod table;
 mod trouble;
 
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use crd::custom_resource_definitions;
+pub use secrets::{SecretReferences, source_name as secret_source_name};
 pub use status::{KindState, Status};
 
 /// What a kind's follower has to say.
@@ -40,6 +45,13 @@ enum Signal {
     Changes(Batch),
     /// The kind has been listed, or it has become clear that it will not be.
     Settled(crate::Kind),
+}
+
+impl Signal {
+    /// Changes that become known now.
+    fn said(changes: Vec<Change>) -> Self {
+        Self::Changes(Batch { seen: Instant::now(), changes })
+    }
 }
 
 /// Signals that wait for being joined; a follower that is faster waits itself.
@@ -77,12 +89,14 @@ pub struct KubernetesSource {
     connection: Connection,
     options: Options,
     board: Arc<Board>,
+    /// The Secrets that are to be followed.
+    secrets: watch::Sender<SecretReferences>,
 }
 
 impl KubernetesSource {
     /// A source over `connection`. Nothing is asked before [`KubernetesSource::run`].
     pub fn new(connection: Connection, options: Options) -> Self {
-        Self { connection, options, board: Arc::default() }
+        Self { connection, options, board: Arc::default(), secrets: watch::Sender::default() }
     }
 
     /// `kubernetes:` and the address of the API server.
@@ -93,6 +107,12 @@ impl KubernetesSource {
     /// What is known of each kind; stays up to date while the source runs.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.board.subscribe()
+    }
+
+    /// Takes the names of the Secrets that are to be followed, each by its own watch; none are before any is named.
+    /// They do not hold up the source's own `Synced`; each has one of its own, by [`secret_source_name`].
+    pub fn secrets(&self) -> watch::Sender<SecretReferences> {
+        self.secrets.clone()
     }
 
     /// Sends what the API server holds and then what changes, until `shutdown` is done or nobody receives any more.
@@ -108,7 +128,7 @@ impl KubernetesSource {
         tasks.spawn(definitions::watch(self.connection.clone(), definitions));
         for watched in WATCHED {
             let follower = Follower::new(
-                watched,
+                Subject::all(watched),
                 self.connection.clone(),
                 self.options.clone(),
                 self.board.clone(),
@@ -117,7 +137,14 @@ impl KubernetesSource {
             );
             tasks.spawn(follower.run());
         }
-        drop(signals);
+        let secrets = Secrets {
+            connection: self.connection.clone(),
+            options: self.options.clone(),
+            board: self.board.clone(),
+            definitions: changed,
+            signals,
+        };
+        tasks.spawn(secrets.follow(self.secrets.subscribe()));
         tokio::select! {
             () = shutdown => {}
             () = Joined::new(name, joined).forward(batches) => {}

@@ -13,6 +13,8 @@ use crate::resources::{
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
+mod secret_references;
+
 /// Namespace and name.
 pub type NamespacedName = (Arc<str>, Arc<str>);
 type Table<T> = OrdMap<NamespacedName, Arc<WithMeta<T>>>;

@@ -13,8 +13,9 @@ use pilotage_compile::{Compiled, Group, Settings, compile_endpoints, compile_sec
 use pilotage_protocol::{Name, ResourceType, Revision};
 use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
+use pilotage_watcher::kubernetes::SecretReferences;
 use pilotage_watcher::{Change, Positions, Problem, Severity, SourceName, Touched, World};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
@@ -24,13 +25,17 @@ use crate::admin::Metrics;
 mod clients;
 mod compiling;
 mod debounce;
+mod entwined;
 mod grouping;
 mod journal;
+mod references;
 
 use compiling::{Compiling, Order, Outcome};
 use debounce::Debounce;
+use entwined::Entwined;
 pub use grouping::Grouping;
 use journal::Journal;
+use references::References;
 
 /// What the pipeline is told: by sources, and by clients.
 pub struct Inputs {
@@ -40,6 +45,8 @@ pub struct Inputs {
     pub clients: Events<Group>,
     /// Where the objects of files stand.
     pub positions: Positions,
+    /// Where the Secrets are named that something refers to; none where a source tells of Secrets by itself.
+    pub secrets: Option<watch::Sender<SecretReferences>>,
 }
 
 /// The world, and what was made of it for each group.
@@ -64,11 +71,13 @@ pub struct Pipeline {
     stale: BTreeSet<Group>,
     debounce: Debounce,
     compiling: Option<Compiling>,
+    entwined: Entwined,
     journal: Journal,
+    references: References,
     /// When the latest events were seen.
     latency: clients::Latency,
-    /// Nodes and types of which the last answer was a rejection.
-    rejected: BTreeSet<(Arc<str>, ResourceType)>,
+    /// The resources of a type that a node has rejected since it last had everything of that type.
+    rejected: BTreeMap<(Arc<str>, ResourceType), BTreeSet<Name>>,
 }
 
 /// One group, and what it is told.
@@ -109,17 +118,20 @@ impl Pipeline {
             stale: BTreeSet::new(),
             debounce: Debounce::default(),
             compiling: None,
+            entwined: Entwined::default(),
             journal: Journal::default(),
+            references: References::default(),
             latency: clients::Latency::default(),
-            rejected: BTreeSet::new(),
+            rejected: BTreeMap::new(),
         }
     }
 
     /// Runs until `shutdown`, or until nobody can tell it anything any more.
     pub async fn run(mut self, mut inputs: Inputs, shutdown: CancellationToken) {
         self.positions = inputs.positions.clone();
+        self.references = References::told_to(inputs.secrets.take());
         loop {
-            let compile_at = if self.compiling.is_none() { self.debounce.due() } else { None };
+            let compile_at = self.compile_at();
             let forget_at = self.groups.values().filter_map(|member| member.deserted).min();
             tokio::select! {
                 biased;
@@ -144,6 +156,10 @@ impl Pipeline {
                 Change::Apply(object) => touched.merge(self.world.apply(object)),
                 Change::Delete(key) => touched.merge(self.world.delete(&key)),
                 Change::Problems { scope, problems } => self.report(&scope, problems),
+                Change::Synced(source) if self.references.read(&source) => {
+                    // What waited for it is stale still.
+                    self.debounce.note(Instant::now());
+                }
                 Change::Synced(source) => {
                     self.unsynced.remove(&source);
                 }
@@ -159,11 +175,15 @@ impl Pipeline {
         if !self.unsynced.is_empty() {
             return;
         }
+        if is_first || self.references.concerns(&touched) {
+            self.references.update(&self.world, self.groups.keys());
+        }
         if is_first || !touched.config.is_empty() {
             if self.grouping.update(&self.world) {
                 self.streams.regroup();
             }
             self.stale.extend(self.groups.keys().cloned());
+            self.entwined.note(&touched);
             self.debounce.note(Instant::now());
         }
         if !touched.endpoints.is_empty() || !touched.secrets.is_empty() {
@@ -181,12 +201,16 @@ impl Pipeline {
             compiling.overtaken.endpoints.extend(touched.endpoints.iter().cloned());
             compiling.overtaken.secrets.extend(touched.secrets.iter().cloned());
         }
+        let touched = self.entwined.free(touched);
+        if touched.is_empty() {
+            return;
+        }
         // A revision tells that everything up to it is there. While configuration is still to come, it must not rise.
         let is_complete = self.compiling.is_none() && self.stale.is_empty();
         let count = self.groups.len();
         for (group, member) in &mut self.groups {
             let Some(previous) = &member.compiled else { continue };
-            let compiled = refreshed(&self.world, previous, touched);
+            let compiled = refreshed(&self.world, previous, &touched);
             if is_complete {
                 member.published = self.revision;
             }
@@ -196,10 +220,23 @@ impl Pipeline {
         }
     }
 
+    /// When configuration is to be compiled, if it is.
+    fn compile_at(&self) -> Option<Instant> {
+        let is_first = self.ready.is_some();
+        if self.compiling.is_some() || (is_first && !self.references.are_read()) {
+            return None;
+        }
+        let due = self.debounce.due()?;
+        Some(self.references.courtesy().map_or(due, |courtesy| due.max(courtesy)))
+    }
+
     /// The configuration lane: on another thread, from the world as it is now.
     fn start_compile(&mut self) {
         self.debounce.run(Instant::now());
-        let stale = std::mem::take(&mut self.stale);
+        self.entwined.started();
+        let (held, stale): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.stale).into_iter().partition(|group| self.references.hold(group));
+        self.stale = held;
         let orders = stale.into_iter().filter_map(|group| {
             let member = self.groups.get(&group)?;
             Some(Order { demanded: member.demanded.clone(), previous: member.compiled.clone(), group })
@@ -213,6 +250,8 @@ impl Pipeline {
 
     fn publish(&mut self, outcome: Option<Outcome>) {
         let Some(Compiling { overtaken, revision, .. }) = self.compiling.take() else { return };
+        self.entwined.finished();
+        let overtaken = self.entwined.free_of_pending(&overtaken);
         let Some(outcome) = outcome else { return };
         self.metrics.translated(outcome.took);
         let count = self.groups.len();

@@ -7,7 +7,7 @@ use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, Patch, PatchParams, PostParams,
 };
 use kube::{Api, Client, Config, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::eventually;
 
@@ -173,6 +173,18 @@ pub async fn delete_crd(client: &Client, name: &str) -> Result<()> {
         crds.get_opt(name).await.ok()?.is_none().then_some(())
     })
     .await
+}
+
+/// A token of a service account, as a Pod has one mounted; `spec` is that of the TokenRequest.
+///
+/// # Errors
+/// There is no such service account, or the request is refused.
+pub async fn token(client: &Client, namespace: &str, account: &str, spec: &Value) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let answer: Value = client.request(request.body(serde_json::to_vec(&body)?)?).await?;
+    Ok(answer["status"]["token"].as_str().context("a token")?.to_owned())
 }
 
 /// Whether the API server has made what it makes by itself, after which addresses can be given to Services.

@@ -165,7 +165,7 @@ impl ControlPlane {
     /// # Errors
     /// It cannot be written.
     ///
-    /// [`Relay`]: super::Relay
+    /// [`Relay`]: crate::Relay
     pub fn kubeconfig_at(&self, identity: Identity, address: SocketAddr) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("{}-{}.kubeconfig", identity.user(), address.port()));
         fs::write(&path, self.kubeconfig_text(address, &identity.token()))?;

@@ -1,12 +1,12 @@
 //! A source that is followed by a test: what it has said so far, as a world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use pilotage_watcher::kubernetes::{KubernetesSource, Options, Status, connect};
-use pilotage_watcher::{Batch, Change, ObjectKey, Problem, World};
+use pilotage_watcher::kubernetes::{KubernetesSource, Options, SecretReferences, Status, connect};
+use pilotage_watcher::{Batch, Change, ObjectKey, Problem, SourceName, World};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -27,6 +27,8 @@ pub struct Said {
     pub batches: usize,
     /// How often it has said that it knows everything.
     pub synced: usize,
+    /// The single Secrets that were looked up, by their sources' names.
+    pub read: BTreeSet<SourceName>,
 }
 
 impl Said {
@@ -48,6 +50,9 @@ impl Said {
                 Change::Problems { scope, problems } => {
                     self.problems.insert(scope, problems);
                 }
+                Change::Synced(source) if source.contains("Secret") => {
+                    self.read.insert(source);
+                }
                 Change::Synced(_) => self.synced += 1,
             }
         }
@@ -59,6 +64,7 @@ impl Said {
 pub struct Observer {
     said: Arc<Mutex<Said>>,
     status: watch::Receiver<Status>,
+    secrets: watch::Sender<SecretReferences>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -69,7 +75,7 @@ impl Observer {
     /// The file cannot be used.
     pub async fn start(kubeconfig: &Path, options: Options) -> Result<Self> {
         let source = KubernetesSource::new(connect(kubeconfig, None).await?, options);
-        let status = source.status();
+        let (status, secrets) = (source.status(), source.secrets());
         let said = Arc::<Mutex<Said>>::default();
         let (batches, mut received) = mpsc::channel::<Batch>(16);
         let listener = said.clone();
@@ -79,7 +85,12 @@ impl Observer {
             }
         });
         let running = tokio::spawn(source.run(batches, std::future::pending()));
-        Ok(Self { said, status, tasks: [listening, running] })
+        Ok(Self { said, status, secrets, tasks: [listening, running] })
+    }
+
+    /// Names the Secrets that something refers to.
+    pub fn refer(&self, references: SecretReferences) {
+        self.secrets.send_replace(references);
     }
 
     /// What has been said so far.

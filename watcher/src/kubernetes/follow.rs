@@ -1,4 +1,5 @@
-//! Follows one kind: finds out where it is served, lists it, watches it, and goes on after whatever interrupts that.
+//! Follows one kind, or one object of it: finds out where it is served, lists it, watches it, and goes on after
+//! whatever interrupts that.
 //!
 //! Nothing is withdrawn here but by a complete list, an event, or the definition itself being gone.
 
@@ -14,11 +15,11 @@ use tracing::{debug, info, warn};
 
 use self::standing::{Ended, Standing};
 use super::backoff::Backoff;
-use super::kind::Watched;
 use super::lines::Lines;
 use super::read::head;
 use super::request::{From as Begin, Page, WATCH_FOR, negotiate, page, parse, watch};
 use super::status::Board;
+use super::subject::Subject;
 use super::table::{Listing, Table};
 use super::trouble::Trouble;
 use super::{Connection, KindState, Options, Signal};
@@ -29,9 +30,9 @@ mod standing;
 /// The annotation of the bookmark that ends the objects that were there when a watch began.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
-/// The follower of one kind.
+/// The follower of one subject.
 pub(super) struct Follower {
-    watched: &'static Watched,
+    subject: Subject,
     connection: Connection,
     options: Options,
     definitions: watch::Receiver<u64>,
@@ -46,6 +47,8 @@ pub(super) struct Follower {
     streams: bool,
     /// Since when the kind is refused.
     refused: Option<Instant>,
+    /// Since when it is being followed.
+    began: Instant,
 }
 
 /// Why an attempt ended.
@@ -88,7 +91,7 @@ struct BookmarkMetadata {
 
 impl Follower {
     pub(super) fn new(
-        watched: &'static Watched,
+        subject: Subject,
         connection: Connection,
         options: Options,
         board: Arc<Board>,
@@ -96,10 +99,10 @@ impl Follower {
         signals: mpsc::Sender<Signal>,
     ) -> Self {
         Self {
-            standing: Standing::new(watched, board, signals),
-            table: Table::new(watched.kind),
+            standing: Standing::new(subject.clone(), board, signals),
+            table: Table::new(subject.kind()),
             backoff: Backoff::new(options.longest_wait),
-            watched,
+            subject,
             connection,
             options,
             definitions,
@@ -107,6 +110,7 @@ impl Follower {
             resume: None,
             streams: true,
             refused: None,
+            began: Instant::now(),
         }
     }
 
@@ -130,9 +134,9 @@ impl Follower {
     async fn attempt(&mut self) -> Result<(), Stop> {
         let version = match self.version {
             Some(version) => version,
-            None => *self.version.insert(negotiate(&self.connection, self.watched).await?),
+            None => *self.version.insert(negotiate(&self.connection, self.subject.watched).await?),
         };
-        let path = self.watched.path(version);
+        let path = self.subject.locator(version);
         if self.resume.is_none() && !self.streams {
             self.list(&path).await?;
         }
@@ -205,7 +209,7 @@ impl Follower {
     /// Takes the object of an event.
     async fn take(&mut self, seen: Instant, event: &Event<'_>) -> Result<(), Ended> {
         let json = event.object.get();
-        let Some((head, version)) = head(self.watched.kind, json) else { return Ok(()) };
+        let Some((head, version)) = head(self.subject.kind(), json) else { return Ok(()) };
         let changes = match event.r#type {
             "DELETED" => self.table.delete(head),
             _ => self.table.apply(head, json),
@@ -216,9 +220,9 @@ impl Follower {
 
     /// Takes an object of a list.
     fn take_listed(&self, listing: &mut Listing, object: &RawValue) {
-        match head(self.watched.kind, object.get()) {
+        match head(self.subject.kind(), object.get()) {
             Some((head, _)) => self.table.list(listing, head, object.get()),
-            None => debug!(kind = ?self.watched.kind, "an object without a name is passed over"),
+            None => debug!(kind = %self.subject, "an object without a name is passed over"),
         }
     }
 
@@ -235,8 +239,8 @@ impl Follower {
         self.backoff.reset();
         self.refused = None;
         if self.standing.set(KindState::Watching) {
-            let version = self.version.map(|version| self.watched.api_version(version));
-            info!(kind = ?self.watched.kind, objects = self.table.len(), version, "following");
+            let version = self.version.map(|version| self.subject.watched.api_version(version));
+            info!(kind = %self.subject, objects = self.table.len(), version, "following");
         }
         self.standing.problem(None).await
     }
@@ -245,21 +249,21 @@ impl Follower {
     async fn suffer(&mut self, trouble: Trouble) -> Result<(), Ended> {
         match trouble {
             Trouble::Expired => {
-                info!(kind = ?self.watched.kind, "the API server has forgotten the version held; listing again");
+                info!(kind = %self.subject, "the API server has forgotten the version held; listing again");
                 self.resume = None;
                 // A server that has lost its history may say so more than once.
                 sleep(self.backoff.next()).await;
                 Ok(())
             }
             Trouble::NoStreaming => {
-                debug!(kind = ?self.watched.kind, "the API server does not stream lists; listing by pages");
+                debug!(kind = %self.subject, "the API server does not stream lists; listing by pages");
                 self.streams = false;
                 Ok(())
             }
-            Trouble::Absent if self.watched.custom => self.absent().await,
+            Trouble::Absent if self.subject.watched.custom => self.absent().await,
             Trouble::Absent => self.away("the API server does not serve the kind".to_owned()).await,
             Trouble::Unserved => {
-                let versions = self.watched.versions.join(", ");
+                let versions = self.subject.watched.versions.join(", ");
                 self.refuse(format!("it is served in none of {versions}"), Code::UnknownVersion).await
             }
             Trouble::Forbidden(reason) => self.refuse(reason, Code::Forbidden).await,
@@ -269,7 +273,11 @@ impl Follower {
 
     async fn away(&mut self, reason: String) -> Result<(), Ended> {
         if self.standing.set(KindState::Away(reason.clone())) {
-            warn!(kind = ?self.watched.kind, "cannot follow: {reason}; what was read stays");
+            warn!(kind = %self.subject, "cannot follow: {reason}; what was read stays");
+        }
+        // What waits for a single object does not wait for an API server that is away.
+        if self.subject.name.is_some() && self.began.elapsed() > self.options.patience {
+            self.standing.settle().await?;
         }
         sleep(self.backoff.next()).await;
         Ok(())
@@ -285,8 +293,8 @@ impl Follower {
         self.resume = None;
         self.refused = None;
         if self.standing.set(KindState::Absent) {
-            let definition = self.watched.qualified();
-            info!(kind = ?self.watched.kind, definition, "not served here; skipped until it is");
+            let definition = self.subject.watched.qualified();
+            info!(kind = %self.subject, definition, "not served here; skipped until it is");
         }
         let changes = self.table.finish(Listing::default());
         self.standing.say(Instant::now(), changes, 0).await?;
@@ -307,7 +315,7 @@ impl Follower {
         // without another word about it.
         let passes = !self.standing.is_settled() || code == Code::UnknownVersion;
         if passes && since.elapsed() < self.options.patience {
-            debug!(kind = ?self.watched.kind, reason, "refused; asking again");
+            debug!(kind = %self.subject, reason, "refused; asking again");
             sleep(self.backoff.next().min(self.options.patience / 4)).await;
             return Ok(());
         }
@@ -316,11 +324,12 @@ impl Follower {
             0 => "the rest is served without it".to_owned(),
             objects => format!("the {objects} that were read before stay as they were"),
         };
-        let message = format!("{} cannot be read, and {kept}: {reason}", self.watched.qualified());
-        let problem = Problem::new(code, message).severity(Severity::Error).hint(match code {
+        let message = format!("{} cannot be read, and {kept}: {reason}", self.subject.described());
+        let mut problem = Problem::new(code, message).severity(Severity::Error).hint(match code {
             Code::Forbidden => "let the role of Pilotage list and watch it",
             _ => "install a definition with a version that is read",
         });
+        problem.object.clone_from(&self.subject.referrer);
         self.standing.problem(Some(problem)).await?;
         self.standing.settle().await?;
         tokio::select! {

@@ -52,6 +52,9 @@ pub(super) const WATCHED: &[Watched] = &[
     },
 ];
 
+/// Secrets, which are watched one by one: see `secrets`.
+pub(super) const SECRETS: Watched = built_in(Kind::Secret, "", "secrets");
+
 impl Watched {
     /// The path under which a version of the group is served.
     pub(super) fn group_path(&self, version: &str) -> String {
@@ -65,6 +68,11 @@ impl Watched {
     /// The path of all objects of the kind.
     pub(super) fn path(&self, version: &str) -> String {
         format!("{}/{}", self.group_path(version), self.plural)
+    }
+
+    /// The path of the objects of a namespace.
+    pub(super) fn path_in(&self, version: &str, namespace: &str) -> String {
+        format!("{}/namespaces/{namespace}/{}", self.group_path(version), self.plural)
     }
 
     /// As `apiVersion` has it.

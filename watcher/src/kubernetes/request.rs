@@ -49,25 +49,26 @@ pub(super) struct PageMetadata {
     pub(super) r#continue: String,
 }
 
-/// The bytes of a page of a list, to be read as [`Page`].
+/// The bytes of a page of a list, to be read as [`Page`]; `subject` is a path with its query begun, as
+/// [`Subject::locator`](super::subject::Subject::locator) has it.
 pub(super) async fn page(
     connection: &Connection,
-    path: &str,
+    subject: &str,
     limit: u32,
     next: &str,
 ) -> Result<Bytes, Trouble> {
     let query = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(next)) };
-    get(connection, &format!("{path}?limit={limit}{query}"), "application/json").await
+    get(connection, &format!("{subject}limit={limit}{query}"), "application/json").await
 }
 
 /// Begins a watch.
-pub(super) async fn watch(connection: &Connection, path: &str, from: From<'_>) -> Result<Lines, Trouble> {
+pub(super) async fn watch(connection: &Connection, subject: &str, from: From<'_>) -> Result<Lines, Trouble> {
     let seconds = WATCH_FOR.as_secs();
     let query = match from {
         From::Everything => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_owned(),
         From::Version(version) => format!("resourceVersion={}", encoded(version)),
     };
-    let uri = format!("{path}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
+    let uri = format!("{subject}watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
     let answer = ask(connection, &uri, "application/json").await?;
     Ok(Lines::new(answer.into_body()))
 }
@@ -156,7 +157,7 @@ fn late() -> Trouble {
 }
 
 /// A value for a query; versions and tokens are opaque, and may hold anything.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {

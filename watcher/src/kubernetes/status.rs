@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use crate::Kind;
+use super::subject::Subject;
+use crate::{Kind, NamespacedName};
 
 /// Where the source stands with a kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Status {
     pub kinds: BTreeMap<Kind, KindState>,
     /// How many objects of each kind are held.
     pub objects: BTreeMap<Kind, usize>,
+    /// The state of each Secret that something refers to, by namespace and name.
+    pub secrets: BTreeMap<NamespacedName, KindState>,
 }
 
 impl Status {
@@ -53,18 +56,32 @@ impl Board {
     }
 
     /// Takes in a state; gives whether it is another one than before.
-    pub(super) fn set(&self, kind: Kind, state: KindState) -> bool {
-        self.status.send_if_modified(|status| {
-            let same = status.kinds.get(&kind) == Some(&state);
-            if !same {
-                status.kinds.insert(kind, state);
-            }
-            !same
+    pub(super) fn set(&self, subject: &Subject, state: KindState) -> bool {
+        self.status.send_if_modified(|status| match &subject.name {
+            None => replace(&mut status.kinds, subject.kind(), state),
+            Some(name) => replace(&mut status.secrets, name.clone(), state),
         })
     }
 
-    /// Takes in how many objects are held.
-    pub(super) fn count(&self, kind: Kind, objects: usize) {
-        self.status.send_if_modified(|status| status.objects.insert(kind, objects) != Some(objects));
+    /// Takes in how many objects are held; single ones are not counted.
+    pub(super) fn count(&self, subject: &Subject, objects: usize) {
+        if subject.name.is_none() {
+            self.status
+                .send_if_modified(|status| status.objects.insert(subject.kind(), objects) != Some(objects));
+        }
     }
+
+    /// Forgets a Secret that nothing refers to any more.
+    pub(super) fn forget(&self, name: &NamespacedName) {
+        self.status.send_if_modified(|status| status.secrets.remove(name).is_some());
+    }
+}
+
+/// Puts a value in its place; gives whether it is another one than before.
+fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    if map.get(&key) == Some(&value) {
+        return false;
+    }
+    map.insert(key, value);
+    true
 }

@@ -134,6 +134,10 @@ codes! {
     UnverifiedServer = "unverified-server", Warning, "IST0128";
     /// Something that is read but not served.
     NotSupported = "not-supported", Warning;
+    /// Something that only a sidecar can do to which connections are redirected.
+    NeedsInterception = "needs-interception", Warning;
+    /// Services of one workload that declare different protocols for one of its ports.
+    ConflictingPorts = "conflicting-ports", Warning, "IST0116";
     /// A setting that has no effect where it stands.
     NoEffect = "no-effect", Warning;
     /// A field or form that its API has given up for another.

@@ -21,7 +21,7 @@ pub(crate) fn access_log(
     report: &mut Report,
 ) -> Option<AccessLog> {
     let format = match group.kind {
-        ProxyKind::Sidecar { .. } => settings.access_logs.sidecar,
+        ProxyKind::Sidecar { .. } | ProxyKind::Intercepted => settings.access_logs.sidecar,
         ProxyKind::Gateway => settings.access_logs.gateway,
         // A gRPC client logs for itself.
         ProxyKind::Grpc => return None,

@@ -16,7 +16,7 @@ use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
-use crate::{Group, ProxyKind, Settings, clusters, edge, egress, proxyless};
+use crate::{Group, ProxyKind, Settings, clusters, edge, egress, inbound, interception, proxyless, workload};
 
 /// Clusters, listeners and routes by name, and how to find the endpoints.
 #[derive(Default)]
@@ -51,6 +51,13 @@ pub(crate) fn blueprint(
     let mut report = Report::default();
     let sidecar = Sidecar::of(world, group, settings, &mut report);
     let mut hosts = Hosts::of(world, settings, &group.namespace, &mut report);
+    let served = match group.kind {
+        ProxyKind::Intercepted => workload::served(world, &hosts, group, &mut report),
+        ProxyKind::Sidecar { .. } | ProxyKind::Gateway | ProxyKind::Grpc => BTreeMap::new(),
+    };
+    if group.kind != ProxyKind::Intercepted {
+        hosts.leave_out_destinations(&mut report);
+    }
     hosts.retain(|host| sidecar.knows(&host.namespace, &host.name, group));
     let rules = Rules::of(world, settings, &hosts, &mut report);
     let routing = Routing::of(world, group, settings, &sidecar, &mut report);
@@ -61,9 +68,18 @@ pub(crate) fn blueprint(
     match group.kind {
         ProxyKind::Sidecar { egress_port, tcp_egress } => {
             egress::routed(egress_port, &scope, &routing, &sidecar, &mut blueprint);
+            egress::listed(&scope, &routing, &sidecar, &mut blueprint);
+            inbound::ingress(&scope, &sidecar, &mut credentials, &mut blueprint);
             if tcp_egress {
                 egress::opaque(egress_port, &scope, &mut blueprint);
             }
+            clusters(&scope, &mut credentials, &mut blueprint, |_| true);
+        }
+        ProxyKind::Intercepted => {
+            interception::outbound(&scope, &routing, &sidecar, &mut blueprint);
+            egress::listed(&scope, &routing, &sidecar, &mut blueprint);
+            let listed = inbound::ingress(&scope, &sidecar, &mut credentials, &mut blueprint);
+            inbound::redirected(&served, listed, &sidecar, &mut blueprint);
             clusters(&scope, &mut credentials, &mut blueprint, |_| true);
         }
         ProxyKind::Gateway => {
@@ -193,7 +209,7 @@ fn plan(
             labels: Arc::new(labels),
             unhealthy: match scope.group.kind {
                 ProxyKind::Grpc => Unhealthy::LeftOut,
-                ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Unhealthy::Named,
+                ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Unhealthy::Named,
             },
             spread: Arc::new(spread),
             only_on: Some(node.clone()).filter(|node| host.preference.only_same_node && !node.is_empty()),

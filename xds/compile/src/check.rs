@@ -20,7 +20,8 @@ type Labels = BTreeMap<Arc<str>, Arc<str>>;
 ///
 /// Everyone is: a sidecar in every namespace, and one with every set of labels that a rule looks at; a gateway for
 /// every selector; a gRPC client of every Service port. What only gRPC clients cannot do is told as information,
-/// since nothing here says that there are any.
+/// since nothing here says that there are any; and so is what only a sidecar can do to which connections are redirected,
+/// since nothing says that there are others.
 pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     let mut report = Report::default();
     for group in sidecars(world).into_iter().chain(gateways(world)) {
@@ -35,7 +36,11 @@ pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
         Code::NotForGrpcClients => problem.severity(Severity::Info),
         _ => problem,
     }));
-    report.into_problems()
+    let unless_redirected = |problem: Problem| match problem.code {
+        Code::NeedsInterception => problem.severity(Severity::Info),
+        _ => problem,
+    };
+    report.into_problems().into_iter().map(unless_redirected).collect()
 }
 
 fn collect(world: &World, group: &Group, settings: &Settings, asked: &BTreeSet<Name>, report: &mut Report) {

@@ -11,14 +11,14 @@ mod tls;
 mod warmup;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pilotage_watcher::Code;
+use pilotage_watcher::resources::ConnectionPool;
 
 use crate::credentials::Credentials;
 use crate::endpoints::Spread;
 use crate::hosts::{Host, Members, Port, Resolve};
-use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
+use crate::ir::{CONNECT_TIMEOUT, Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
@@ -26,9 +26,6 @@ use crate::rules::HostRule;
 use crate::{Group, ProxyKind};
 
 pub(crate) use balancer::balancer;
-
-/// Where nothing says otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The cluster of a host's port, and of a subset where one is named; none where it cannot be served as written.
 pub(crate) fn cluster(
@@ -45,6 +42,10 @@ pub(crate) fn cluster(
         report.add(place.not_supported("connections are made without it"));
     }
     let discovery = match &host.members {
+        Members::Destination => Discovery::Original { port: None },
+        Members::Slices { headless: true, .. } if group.kind == ProxyKind::Intercepted => {
+            Discovery::Original { port: None }
+        }
         Members::Slices { .. } | Members::Listed { .. } | Members::Selected { .. } => Discovery::Assigned,
         Members::Dns { names, resolve } => {
             by_name(host, names.get(&port.number), *resolve, group.kind, report)?
@@ -59,7 +60,13 @@ pub(crate) fn cluster(
         Protocol::Http => pool.upstream,
         _ => Upstream::Opaque,
     };
-    let tls = tls::tls(&policy, upstream, group.kind, credentials, report).ok()?;
+    let tls = tls::tls(&policy, host, upstream, group.kind, credentials, report).ok()?;
+    if tls.is_none() && !host.certificate_names.is_empty() {
+        let message = "without TLS there is no certificate that the names could be compared with";
+        let place = Place::new(host.source.clone(), "spec.subjectAltNames");
+        let problem = place.problem(Code::NoEffect, message);
+        report.add(problem.hint("set tls: {mode: SIMPLE} in a DestinationRule for the host"));
+    }
     let cluster = Cluster {
         name: host.cluster_name(port.number, subset).into(),
         discovery,
@@ -73,11 +80,30 @@ pub(crate) fn cluster(
         connections: pool.connections,
         tls,
         outliers: outliers::outliers(&policy, group, report),
-        source: host.source.clone(),
+        from: None,
+        source: Some(host.source.clone()),
         rule: rule.and_then(|rule| rule.sources.first().cloned()),
         subset: Arc::from(subset),
     };
     Some((cluster, spread))
+}
+
+/// A cluster with the limits of a connection pool that stands by itself.
+pub(crate) fn pool_of(
+    cluster: Cluster,
+    written: &ConnectionPool,
+    place: &Place,
+    protocol: Protocol,
+    report: &mut Report,
+) -> Cluster {
+    let policy = Policy { connection_pool: Some((written, place.clone())), ..Policy::default() };
+    let pool = pool::pool(&policy, protocol, report);
+    Cluster {
+        connect_timeout: pool.connect_timeout.unwrap_or(cluster.connect_timeout),
+        limits: pool.limits,
+        connections: pool.connections,
+        ..cluster
+    }
 }
 
 /// The version of the PROXY protocol that connections begin with.

@@ -289,7 +289,7 @@ fn encode_cluster(cluster: &Cluster) -> Resource {
         .with_version(version(cluster))
         .with_references(endpoints.into_iter().chain(secrets))
         .with_origin(Arc::new(Sources(
-            [Some(&cluster.source), cluster.rule.as_ref()].into_iter().flatten().cloned().collect(),
+            [cluster.source.as_ref(), cluster.rule.as_ref()].into_iter().flatten().cloned().collect(),
         )))
 }
 

@@ -24,6 +24,7 @@ use crate::routing::{Routing, Scope};
 
 pub(crate) use binding::check;
 use server::{Handling, Socket, handling};
+pub(crate) use tls::tls as server_tls;
 
 /// A server of a Gateway that selects the proxy.
 pub(crate) struct Bound<'w> {

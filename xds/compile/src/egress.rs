@@ -1,6 +1,8 @@
 //! The way out of a sidecar without interception: one HTTP listener on 127.0.0.1 that routes by `:authority`, and, if
 //! the node asks for it, one listener for every opaque Service port.
 
+mod listed;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,8 +15,10 @@ use crate::ir::{
 };
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
-use crate::routing::{Routing, Scope, Via, mesh_hosts, target};
+use crate::routing::{Reach, Routing, Scope, Via, mesh_hosts, target};
 use crate::sidecar::Sidecar;
+
+pub(crate) use listed::listed;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -29,8 +33,8 @@ pub(crate) fn routed(
     sidecar: &Sidecar<'_>,
     blueprint: &mut Blueprint,
 ) {
-    let mut hosts = mesh_hosts(scope, routing, &mut blueprint.report);
-    hosts.push(Arc::new(unknown_authority(port, scope, sidecar, &mut blueprint.report)));
+    let mut hosts = mesh_hosts(&Reach::ALL, scope, routing, &mut blueprint.report);
+    hosts.push(Arc::new(unknown_authority(port, None, scope, sidecar, &mut blueprint.report)));
     let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
     let routes: Arc<str> = ROUTES.into();
     let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
@@ -40,20 +44,24 @@ pub(crate) fn routed(
     blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
 }
 
-/// The answer to an authority that means no host, or the way to a proxy that knows more.
+/// The answer to an authority that means no host, or the way to a proxy that knows more, or `onward` where there is
+/// such a cluster.
 ///
 /// Without it Envoy would answer 404, which a gRPC client reads as UNIMPLEMENTED, as if the method were wrong. 503 is
 /// UNAVAILABLE, and the body becomes the message of the error.
-fn unknown_authority(
+pub(crate) fn unknown_authority(
     port: u16,
+    onward: Option<&str>,
     scope: &Scope<'_>,
     sidecar: &Sidecar<'_>,
     report: &mut Report,
 ) -> VirtualHost {
-    let action = match sidecar.egress_proxy() {
-        Some((proxy, namespace, place)) => {
-            let via = Via { port, gateway: None };
-            let cluster = target(proxy, namespace, &place, &via, scope, report).cluster;
+    let proxy = sidecar.egress_proxy().map(|(proxy, namespace, place)| {
+        let via = Via { port, gateway: None };
+        target(proxy, namespace, &place, &via, scope, report).cluster
+    });
+    let action = match proxy.or_else(|| onward.map(Arc::from)) {
+        Some(cluster) => {
             let headers = HeaderEdits::default();
             let backend = Backend { cluster, weight: 1, headers, authority_rewrite: None };
             Action::Forward(Box::new(Forward { backends: vec![backend], ..Forward::default() }))

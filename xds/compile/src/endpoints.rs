@@ -88,7 +88,7 @@ pub(crate) fn select(world: &World, members: &Members, selection: &Selection) ->
         }
         Members::Selected { labels, targets } => from_labels(world, labels, targets, selection, &mut found),
         Members::Listed { entries, targets } => from_list(&entries[..], targets, selection, &mut found),
-        Members::Dns { .. } => {}
+        Members::Dns { .. } | Members::Destination => {}
     }
     fit(found.endpoints.values_mut().map(|(_, _, weight, _)| weight));
     let mut by_rank: BTreeMap<(u32, Locality), Vec<Endpoint>> = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! comments), the shape that both accept is used.
 
 mod access_log;
+mod capture;
 mod cluster;
 mod endpoint;
 mod filter;
@@ -14,9 +15,11 @@ mod tls;
 
 use std::time::Duration;
 
+use pilotage_protos::envoy::core::address::Address as Where;
 use pilotage_protos::envoy::core::config_source::ConfigSourceSpecifier;
+use pilotage_protos::envoy::core::socket_address::PortSpecifier;
 use pilotage_protos::envoy::core::{
-    Address, AggregatedConfigSource, ApiVersion, ConfigSource, SocketAddress, address, socket_address,
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, Pipe, SocketAddress,
 };
 use pilotage_protos::envoy::{protobuf, types};
 
@@ -26,6 +29,8 @@ use filter::fraction;
 pub(crate) use listener::listener;
 pub(crate) use route::{route_configuration, virtual_host};
 pub(crate) use tls::secret;
+
+use crate::ir;
 
 /// The most bytes that a direct response may have.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
@@ -65,11 +70,22 @@ fn ads() -> ConfigSource {
 }
 
 fn socket(host: &str, port: u16) -> Address {
-    Address {
-        address: Some(address::Address::SocketAddress(SocketAddress {
-            address: host.to_owned(),
-            port_specifier: Some(socket_address::PortSpecifier::PortValue(u32::from(port))),
-            ..SocketAddress::default()
-        })),
+    Address { address: Some(Where::SocketAddress(socket_address(host, port))) }
+}
+
+fn socket_address(host: &str, port: u16) -> SocketAddress {
+    SocketAddress {
+        address: host.to_owned(),
+        port_specifier: Some(PortSpecifier::PortValue(u32::from(port))),
+        ..SocketAddress::default()
+    }
+}
+
+fn address(address: &ir::Address) -> Address {
+    match address {
+        ir::Address::Socket(host, port) => socket(&host.to_string(), *port),
+        ir::Address::Pipe(path) => {
+            Address { address: Some(Where::Pipe(Pipe { path: path.to_string(), ..Pipe::default() })) }
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | `NODE_NAME` | the machine that the workload runs on, for Services that are local to one |
 //! | `EGRESS_PORT` | the port of a sidecar's egress listener on 127.0.0.1, a number or a string; default 15001 |
 //! | `TCP_EGRESS` | `true`: a sidecar also listens on 127.0.0.1 at every opaque Service port |
+//! | `INTERCEPTION_MODE` | `REDIRECT`: iptables hand a sidecar all of the workload's connections, at ports 15001 and 15006 |
 //! | `GENERATOR` | `grpc`, as Istio's agents say it, is the same as kind `grpc` |
 //!
 //! Region and zone come from the node's own `locality`. Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
@@ -67,6 +68,9 @@ pub enum ProxyKind {
         /// Whether opaque Service ports are listened on as well.
         tcp_egress: bool,
     },
+    /// An Envoy beside a workload whose connections the kernel redirects to it: those that it opens to port 15001, those
+    /// that are opened to it to port 15006.
+    Intercepted,
     /// An Envoy at the edge, with the listeners of the Gateways that select it.
     Gateway,
     /// A gRPC client that speaks xDS itself.
@@ -79,12 +83,15 @@ impl Group {
         let text = |key: &str| field(node, key).and_then(as_text);
         let id: Vec<&str> = node.id.split('~').collect();
         let istio = (id.len() == 4).then_some(id);
-        let sidecar = || ProxyKind::Sidecar {
-            egress_port: text("EGRESS_PORT")
-                .and_then(|port| port.parse().ok())
-                .filter(|port| *port != 0)
-                .unwrap_or(DEFAULT_EGRESS_PORT),
-            tcp_egress: text("TCP_EGRESS").is_some_and(|value| value == "true"),
+        let sidecar = || match text("INTERCEPTION_MODE").as_deref() {
+            Some("REDIRECT") => ProxyKind::Intercepted,
+            _ => ProxyKind::Sidecar {
+                egress_port: text("EGRESS_PORT")
+                    .and_then(|port| port.parse().ok())
+                    .filter(|port| *port != 0)
+                    .unwrap_or(DEFAULT_EGRESS_PORT),
+                tcp_egress: text("TCP_EGRESS").is_some_and(|value| value == "true"),
+            },
         };
         let kind = match text("PILOTAGE_KIND").as_deref() {
             Some("gateway") => ProxyKind::Gateway,
@@ -133,11 +140,12 @@ impl Group {
     }
 }
 
-/// `sidecar/namespace`, and the labels that matter.
+/// The kind and `/namespace`, and the labels that matter.
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             ProxyKind::Sidecar { .. } => "sidecar",
+            ProxyKind::Intercepted => "intercepted",
             ProxyKind::Gateway => "gateway",
             ProxyKind::Grpc => "grpc",
         };

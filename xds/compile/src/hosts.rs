@@ -35,7 +35,11 @@ pub(crate) struct Host {
     pub(crate) aliases: Vec<Alias>,
     /// Virtual addresses, by which a client may also name the host.
     pub(crate) addresses: Vec<Arc<str>>,
+    /// Ranges of virtual addresses, with prefix lengths, the rest of each address 0.
+    pub(crate) ranges: Vec<(std::net::IpAddr, u8)>,
     pub(crate) preference: Preference,
+    /// Names of which the certificate of an endpoint must have one, where TLS is spoken and its rule names none.
+    pub(crate) certificate_names: Arc<[Arc<str>]>,
     /// Seconds since 1970, where the object has an age; of two that claim one thing the older has it.
     pub(crate) created: i64,
 }
@@ -74,6 +78,8 @@ pub(crate) enum Members {
     Listed { entries: Arc<[WorkloadEntry]>, targets: Arc<BTreeMap<u16, u16>> },
     /// The Pods and WorkloadEntries of the same namespace that have these labels.
     Selected { labels: Arc<BTreeMap<String, String>>, targets: Arc<BTreeMap<u16, u16>> },
+    /// Whatever address a client connects to: the proxy of a workload whose connections are redirected knows it.
+    Destination,
     /// Names to resolve, by port.
     Dns { names: BTreeMap<u16, Vec<DnsEndpoint>>, resolve: Resolve },
 }
@@ -214,6 +220,21 @@ impl Hosts {
                 }
             }
         }
+    }
+
+    /// Leaves out hosts that are wherever their clients connect to, for proxies that do not know where that is.
+    pub(crate) fn leave_out_destinations(&mut self, report: &mut Report) {
+        self.visible.retain(|_, host| {
+            let known = !matches!(host.members, Members::Destination);
+            if !known {
+                let message = "hosts of resolution NONE are wherever a client connects to, which only a sidecar knows to \
+                               which connections are redirected: this proxy is not told of them";
+                let place = Place::new(host.source.clone(), "spec.resolution");
+                let problem = place.problem(Code::NeedsInterception, message);
+                report.add(problem.hint("use DNS or STATIC, or start the sidecar with --intercepted"));
+            }
+            known
+        });
     }
 
     /// Leaves out what a proxy need not know, by its own name or another one.

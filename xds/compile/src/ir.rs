@@ -4,6 +4,7 @@
 //! encoded bytes. Nothing here may carry a position, an age or a generation. `envoy` turns it into messages.
 
 mod access_log;
+mod capture;
 mod cluster;
 mod endpoints;
 mod listener;
@@ -11,6 +12,7 @@ mod route;
 mod tls;
 
 pub(crate) use access_log::*;
+pub(crate) use capture::*;
 pub(crate) use cluster::*;
 pub(crate) use endpoints::*;
 pub(crate) use listener::*;

@@ -25,7 +25,7 @@ pub(crate) struct Policy<'w> {
     /// Blocks that are not served, for their problems.
     pub(crate) unserved: Vec<Place>,
     /// Whether the blocks come from a port entry, which leaves nothing of what it stands in.
-    from_port: bool,
+    pub(crate) from_port: bool,
 }
 
 /// The policy of a port, and of a subset where one is named.

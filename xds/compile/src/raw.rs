@@ -88,7 +88,7 @@ pub(crate) fn raw_resources(
 fn selects(object: &WithMeta<EnvoyResources>, group: &Group, settings: &Settings) -> bool {
     let proxies = &object.spec.proxies;
     let kind = match group.kind {
-        ProxyKind::Sidecar { .. } => "sidecar",
+        ProxyKind::Sidecar { .. } | ProxyKind::Intercepted => "sidecar",
         ProxyKind::Gateway => "gateway",
         ProxyKind::Grpc => "grpc",
     };

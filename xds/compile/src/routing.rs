@@ -17,7 +17,7 @@ mod rule;
 mod stream;
 mod virtual_host;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilotage_watcher::resources::{VirtualService, WithMeta};
 use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
@@ -26,13 +26,13 @@ use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildca
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
-use crate::{Group, Settings};
+use crate::{Group, ProxyKind, Settings};
 
 pub(crate) use delegate::Written;
 pub(crate) use destination::target;
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
-pub(crate) use virtual_host::{Authority, domains, mesh_hosts, service_host};
+pub(crate) use virtual_host::{Authority, Reach, domains, mesh_hosts, service_host, usual};
 
 /// All that a rule is translated with.
 #[derive(Clone, Copy)]
@@ -97,7 +97,7 @@ impl<'w> Routing<'w> {
         delegate::check(world, report);
         for service in visible.into_iter().filter(|service| !service.spec.hosts.is_empty()) {
             let index = routing.claims.len();
-            let claim = claim(service, world, settings, report);
+            let claim = claim(service, world, group, settings, report);
             if claim.gateways.iter().any(|gateway| gateway == MESH) {
                 for (position, host) in &claim.hosts {
                     match routing.owners.get(host) {
@@ -156,6 +156,7 @@ impl<'w> Routing<'w> {
 fn claim<'w>(
     service: &'w WithMeta<VirtualService>,
     world: &'w World,
+    group: &Group,
     settings: &Settings,
     report: &mut Report,
 ) -> Claim<'w> {
@@ -169,6 +170,7 @@ fn claim<'w>(
     }
     let on_mesh = gateways.iter().any(|gateway| gateway == MESH);
     let mut hosts: Vec<(usize, String)> = Vec::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
     for (index, host) in service.spec.hosts.iter().enumerate() {
         let place = spec.field("hosts").index(index);
         let name = expand(host, &meta.namespace, &settings.cluster_domain);
@@ -185,16 +187,17 @@ fn claim<'w>(
                     .problem(Code::InvalidValue, "the mesh cannot be routed as a whole: * is for gateways")
                     .hint("name the hosts, or set gateways"),
             );
-        } else if !hosts.iter().any(|(_, known)| *known == name) {
+        } else if known.insert(name.clone()) {
             hosts.push((index, name));
         }
     }
     for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
     {
-        if is_written && on_mesh {
-            report.add(
-                spec.field(field).not_supported("on the mesh these rules do nothing; at gateways they apply"),
-            );
+        if is_written && on_mesh && group.kind != ProxyKind::Intercepted {
+            let message = "on the mesh these rules apply to connections that are redirected to a sidecar: for this \
+                           proxy they do nothing";
+            let problem = spec.field(field).problem(Code::NeedsInterception, message);
+            report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
         }
     }
     if hosts.len() > MANY_HOSTS {

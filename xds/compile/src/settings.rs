@@ -13,6 +13,8 @@ pub struct Settings {
     pub root_namespace: String,
     /// What a port that declares no protocol carries. Default `tcp`.
     pub undeclared_ports: UndeclaredPorts,
+    /// What becomes of calls to hosts that nobody knows, where no Sidecar object says so. Default `allowAny`.
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
     /// Retries where a VirtualService says nothing about them.
     pub default_retries: DefaultRetries,
     /// Access logs where no Telemetry object says anything about them.
@@ -53,6 +55,19 @@ pub enum UndeclaredPorts {
     Sniff,
 }
 
+/// What becomes of calls to hosts that nobody knows.
+///
+/// A sidecar to which nothing is redirected does not know where such a call was going, and refuses it either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OutboundTrafficPolicy {
+    /// They go to the address that the workload connected to.
+    #[default]
+    AllowAny,
+    /// They fail: requests with 503, connections by being closed.
+    RegistryOnly,
+}
+
 /// Retries where a VirtualService says nothing about them: only what provably did not reach the application.
 ///
 /// The conditions are always `connect-failure,refused-stream,reset-before-request`.
@@ -69,6 +84,7 @@ impl Default for Settings {
             cluster_domain: "cluster.local".to_owned(),
             root_namespace: "istio-system".to_owned(),
             undeclared_ports: UndeclaredPorts::default(),
+            outbound_traffic_policy: OutboundTrafficPolicy::default(),
             default_retries: DefaultRetries::default(),
             access_logs: AccessLogs::default(),
         }

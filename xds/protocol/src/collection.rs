@@ -4,6 +4,7 @@
 //! separates two collections comes from the log where one descends from the other, and from a merge where not.
 //! [`crate::Snapshot`] joins the collections of all types.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,6 +51,27 @@ impl Collection {
     /// Whether a resource of this name exists.
     pub fn contains(&self, name: &str) -> bool {
         self.resources.contains_key(name)
+    }
+
+    /// Those of some names, which are sorted, that no resource has.
+    pub(crate) fn missing(&self, names: &[Name]) -> Vec<Name> {
+        if names.len() < self.len() / 8 {
+            return names.iter().filter(|name| !self.contains(name)).cloned().collect();
+        }
+        // A walk through both is cheaper than many lookups, most of all where the names are the same objects.
+        let mut known = self.resources.keys().peekable();
+        let is_missing = |name: &&Name| loop {
+            match known.peek() {
+                Some(&other) if Arc::ptr_eq(other, name) => return false,
+                Some(&other) => match other.cmp(name) {
+                    Ordering::Less => drop(known.next()),
+                    Ordering::Equal => return false,
+                    Ordering::Greater => return true,
+                },
+                None => return true,
+            }
+        };
+        names.iter().filter(is_missing).cloned().collect()
     }
 
     /// All resources, in the order of their names.
@@ -282,6 +304,16 @@ mod tests {
         assert!(last.logged_names <= LOG_NAMES);
         assert!(last.steps_since(&first).is_none());
         assert_eq!(names(&last.changed_since(&first)), ["a"]);
+    }
+
+    #[test]
+    fn missing_names_are_found_by_walk_and_by_lookup() {
+        let few: Collection = ["b", "d"].map(|name| resource(name, "1")).into_iter().collect();
+        let many: Collection = (0..100).map(|index| resource(&format!("b{index:02}"), "1")).collect();
+        let asked = ["a", "b", "b01", "b99", "c", "d", "e"].map(Name::from);
+        assert_eq!(names(&few.missing(&asked)), ["a", "b01", "b99", "c", "e"]);
+        assert_eq!(names(&many.missing(&asked)), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names(&Collection::default().missing(&asked[..2])), ["a", "b"]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use request::{Dialect, Names, Rejection, Request, RequestError};
 pub use resource::{Name, Origin, Reference, Resource, Version};
 pub use resource_type::ResourceType;
 pub use response::{Contents, Fingerprint, Lifetimes, Nonce, Response};
-pub use session::Session;
+pub use session::{Precedent, Precedents, Session};
 pub use snapshot::{Revision, Snapshot};
 pub use spared::Spared;
 

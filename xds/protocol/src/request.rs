@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ResourceType;
+use crate::{Interest, ResourceType};
 
 /// Which of the two protocol variants a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,20 @@ pub enum Names {
         unsubscribe: Vec<String>,
         /// What the client holds by name and version; read on the first request of a type only (R49).
         initial_versions: HashMap<String, String>,
+    },
+    /// SotW: the same names as in the latest request of this type, which is what most acknowledgements say. On a first
+    /// request there are none to repeat, and it names nothing.
+    Repeated {
+        /// The version that the client last accepted.
+        version: String,
+    },
+    /// Every name of an interest without a wildcard, so that streams that ask for the same need not take it apart each
+    /// for itself. In SotW it is the complete set; in delta, names to add.
+    Shared {
+        /// The names.
+        interest: Interest,
+        /// SotW: the version that the client last accepted; empty at first, and in delta.
+        version: String,
     },
 }
 

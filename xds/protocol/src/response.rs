@@ -1,7 +1,7 @@
 //! What the client is told, not yet rendered to bytes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -48,6 +48,8 @@ pub struct Response {
     pub heartbeats: Arc<[Resource]>,
     /// Whether resources are sent with their time to live (R61).
     pub lifetimes: Lifetimes,
+    /// Computed when it is first asked for, and once for all clones.
+    pub(crate) fingerprint: Arc<OnceLock<Fingerprint>>,
 }
 
 /// Stands for everything in a response but its nonce: responses of one dialect with equal fingerprints are equal on
@@ -61,8 +63,13 @@ pub struct Fingerprint {
 }
 
 impl Response {
-    /// The response's fingerprint; costs nothing per resource where the contents are whole.
-    pub fn fingerprint(&self) -> Fingerprint {
+    /// The response's fingerprint; costs nothing per resource where the contents are whole, or where a response that
+    /// shares them was asked before.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        self.fingerprint.get_or_init(|| self.compute_fingerprint())
+    }
+
+    fn compute_fingerprint(&self) -> Fingerprint {
         let mut hasher = Xxh3::new();
         match &self.resources {
             Contents::Whole(collection) => {

@@ -10,6 +10,7 @@ mod delta;
 mod gate;
 mod heartbeat;
 mod plan;
+mod precedent;
 mod search;
 mod sent;
 mod sotw;
@@ -21,9 +22,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::precedent::{Precedent, Precedents};
 use self::sent::Phase;
 use self::sotw::LegacyWildcard;
-use self::subscription::{Claim, Subscription};
+use self::subscription::{Added, Claim, Subscription};
 use self::view::View;
 use crate::name::normalised;
 use crate::response::{Lifetimes, Nonce};
@@ -86,6 +88,10 @@ impl Session {
         self.advance(now);
         let Request { resource_type, nonce, error, names } = request;
         self.check(&resource_type, &names)?;
+        if self.is_outdated(&resource_type, &nonce) {
+            // It says nothing that the answer to the newer response will not repeat.
+            return Ok(());
+        }
         let is_first = !self.subscriptions.contains_key(&resource_type);
         let legacy = if resource_type.has_legacy_wildcard() && self.profile.has_legacy_wildcard() {
             LegacyWildcard::Allowed
@@ -95,17 +101,13 @@ impl Session {
         let subscription = self.subscriptions.entry(resource_type.clone()).or_default();
         let latest = subscription.sent.as_ref();
         let is_current = latest.is_some_and(|sent| sent.nonce.is(&nonce));
-        // A SotW request with an old nonce says nothing that the answer to the newer response will not repeat (R17).
-        if self.dialect == Dialect::Sotw && latest.is_some() && !is_current && !nonce.is_empty() {
-            return Ok(());
-        }
         if is_current {
             match error {
                 Some(rejection) => {
                     let event = answer::reject(subscription, &resource_type, self.dialect, rejection);
                     self.events.extend(event);
                 }
-                None if is_acceptance(subscription, &names) => {
+                None if is_acceptance(subscription, &names, self.dialect) => {
                     self.events.extend(answer::accept(subscription, &resource_type));
                 }
                 None => {}
@@ -120,18 +122,8 @@ impl Session {
                 None => Name::from(name.as_ref()),
             }
         };
-        let added = match names {
-            Names::Exactly { names, version } => {
-                let added = sotw::apply(subscription, &names, legacy, intern);
-                if is_first {
-                    subscription.is_returning = !version.is_empty();
-                    subscription.claim = sotw::claim(subscription, version);
-                }
-                let is_full = resource_type.is_full_state_in_sotw();
-                subscription.answer_due |= is_full && !added.is_empty();
-                added
-            }
-            Names::Change { subscribe, unsubscribe, initial_versions } => {
+        let added = match (names, self.dialect) {
+            (Names::Change { subscribe, unsubscribe, initial_versions }, _) => {
                 let legacy = if is_first { legacy } else { LegacyWildcard::Denied };
                 let added = delta::apply(subscription, (&subscribe, &unsubscribe), legacy, intern);
                 if is_first {
@@ -141,11 +133,31 @@ impl Session {
                 }
                 added
             }
+            (Names::Shared { interest, .. }, Dialect::Delta) => delta::add(subscription, interest),
+            (Names::Repeated { .. }, _) if !is_first => Added::nothing(),
+            (names, _) => {
+                let (added, version) = match names {
+                    Names::Exactly { names, version } => {
+                        (sotw::apply(subscription, &names, legacy, intern), version)
+                    }
+                    Names::Shared { interest, version } => (sotw::replace(subscription, interest), version),
+                    Names::Repeated { version } => (sotw::apply(subscription, &[], legacy, intern), version),
+                    Names::Change { .. } => return Err(RequestError::WrongDialect(self.dialect)),
+                };
+                if is_first {
+                    subscription.is_returning = !version.is_empty();
+                    subscription.claim = sotw::claim(subscription, version);
+                }
+                let is_full = resource_type.is_full_state_in_sotw();
+                subscription.answer_due |= is_full && !added.is_empty();
+                added
+            }
         };
         if !added.is_empty() {
             self.check_size(&resource_type)?;
         }
-        self.report_missing(&resource_type, &added, is_first);
+        let all = self.interest(&resource_type).cloned().unwrap_or_default();
+        self.report_missing(&resource_type, added.names(&all), is_first);
         Ok(())
     }
 
@@ -180,6 +192,13 @@ impl Session {
 
     /// The next response to send, in the order of the types (R55).
     pub fn poll_response(&mut self) -> Option<Response> {
+        self.poll_response_with(&())
+    }
+
+    /// The same, where many streams are in the same situation: what was decided for one is not worked out anew.
+    ///
+    /// The responses are those of [`Session::poll_response`]; only their cost differs.
+    pub fn poll_response_with(&mut self, precedents: &impl Precedents) -> Option<Response> {
         let snapshot = self.snapshot.as_ref()?;
         let mut from = Bound::Unbounded;
         while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
@@ -201,7 +220,15 @@ impl Session {
                 spared: &self.spared,
                 subscriptions: &self.subscriptions,
             };
-            let plan = plan::plan(&view, &resource_type);
+            let lifetimes = lifetimes(self.dialect, self.profile, self.features);
+            let target = plan::target(&view, &resource_type);
+            let is_ordinary = target.is_some() && precedent::is_ordinary(&view, &resource_type);
+            let applies = |one: &Precedent| one.applies(&view, &resource_type, lifetimes);
+            let found = is_ordinary.then(|| precedents.find(applies)).flatten();
+            let is_new = is_ordinary && found.is_none();
+            let new = is_new.then(|| Precedent::of(&view, &resource_type, lifetimes)).flatten();
+            let plan = target.clone().filter(|_| found.is_none());
+            let plan = plan.and_then(|target| plan::plan(&view, &resource_type, target));
             let has_children = self.subscriptions.keys().any(ResourceType::is_sent_again_after_parent);
             if let Some(subscription) = self.subscriptions.get_mut(&resource_type) {
                 let context = apply::Context {
@@ -210,17 +237,26 @@ impl Session {
                     nonce: Nonce(self.last_nonce + 1),
                     now: self.now,
                     answer_until: self.now + self.config.answer_wait,
-                    lifetimes: lifetimes(self.dialect, self.profile, self.features),
+                    lifetimes,
                     has_children,
                 };
                 let mut children = Vec::new();
-                let response = plan
-                    .and_then(|plan| {
+                let mut response = match (&found, target, plan) {
+                    (Some(found), Some(target), _) => found.follow(subscription, target, &context),
+                    (_, _, Some(plan)) => {
                         apply::apply(subscription, &resource_type, plan, &context, &mut children)
-                    })
-                    .or_else(|| apply::beat(subscription, &resource_type, &context));
+                    }
+                    _ => None,
+                };
+                let new = new.and_then(|new| new.decided(subscription, response.as_ref(), &children));
+                if let Some(new) = new {
+                    precedents.keep(Arc::new(new));
+                }
+                if response.is_none() {
+                    response = apply::beat(subscription, &resource_type, &context);
+                }
                 debug_assert_eq!(subscription.told, subscription.told_by_recount());
-                for child in children {
+                for child in found.iter().flat_map(|found| &found.children).chain(&children) {
                     if let Some(subscription) = self.subscriptions.get_mut(&child.resource_type) {
                         subscription.send_again(&child.name);
                     }
@@ -299,6 +335,15 @@ impl Session {
         }
     }
 
+    /// Whether a request with this nonce would go unheard: in SotW, one that answers an earlier response (R17).
+    pub fn is_outdated(&self, resource_type: &ResourceType, nonce: &str) -> bool {
+        let latest =
+            self.subscriptions.get(resource_type).and_then(|subscription| subscription.sent.as_ref());
+        self.dialect == Dialect::Sotw
+            && !nonce.is_empty()
+            && latest.is_some_and(|latest| !latest.nonce.is(nonce))
+    }
+
     /// What the client has subscribed to within a type.
     pub fn interest(&self, resource_type: &ResourceType) -> Option<&Interest> {
         Some(&self.subscriptions.get(resource_type)?.interest)
@@ -346,6 +391,8 @@ impl Session {
         let limits = &self.config.limits;
         let listed = match (self.dialect, names) {
             (Dialect::Sotw, Names::Exactly { names, .. }) => names.len(),
+            (Dialect::Sotw, Names::Repeated { .. }) => 0,
+            (_, Names::Shared { interest, .. }) => interest.named().len(),
             (Dialect::Delta, Names::Change { subscribe, unsubscribe, initial_versions }) => {
                 subscribe.len().max(unsubscribe.len()).max(initial_versions.len())
             }
@@ -387,8 +434,7 @@ impl Session {
             }
             return;
         }
-        let is_missing = |name: &&Name| collection.is_none_or(|collection| !collection.contains(name));
-        let names: Vec<Name> = names.iter().filter(is_missing).cloned().collect();
+        let names = collection.map_or_else(|| names.to_vec(), |collection| collection.missing(names));
         if !names.is_empty() {
             self.events.push_back(Event::Missing { resource_type: resource_type.clone(), names });
         }
@@ -408,11 +454,12 @@ fn lifetimes(dialect: Dialect, profile: ClientProfile, features: ClientFeatures)
 
 /// Whether a request that quotes the latest response without an error accepts it. After a rejection it may be a mere
 /// change of the subscription, which in SotW still quotes the version from before (H16).
-fn is_acceptance(subscription: &Subscription, names: &Names) -> bool {
+fn is_acceptance(subscription: &Subscription, names: &Names, dialect: Dialect) -> bool {
     match (&subscription.sent, names) {
-        (Some(sent), Names::Exactly { version, .. }) if sent.phase == Phase::Nacked => {
-            *version == sent.version.to_string()
-        }
+        (
+            Some(sent),
+            Names::Exactly { version, .. } | Names::Repeated { version } | Names::Shared { version, .. },
+        ) if sent.phase == Phase::Nacked && dialect == Dialect::Sotw => *version == sent.version.to_string(),
         _ => true,
     }
 }

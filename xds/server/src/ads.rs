@@ -195,9 +195,9 @@ pub(crate) fn open<K: GroupKey, M: DiscoveryMessage>(
     let peer = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let retirement = extensions.get::<Retirement>().map(|retirement| retirement.0.clone());
     let caller = Caller { peer, only, retirement };
-    let requests = Requests::<M>::new(request.into_body(), shared.config.max_request_bytes);
+    let requests = Requests::new(request.into_body(), shared.config.max_request_bytes);
     let (sender, receiver) = mpsc::channel(RESPONSES_AHEAD);
-    tokio::spawn(stream::serve(shared.clone(), caller, requests, sender));
+    tokio::spawn(stream::serve::<K, M>(shared.clone(), caller, requests, sender));
     let mut response = http::Response::new(Body::new(Outflow::new(receiver)));
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

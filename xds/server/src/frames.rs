@@ -1,9 +1,7 @@
-//! The requests of one stream: gRPC frames out of an HTTP body, each decoded as soon as it is whole.
+//! The requests of one stream: gRPC messages out of an HTTP body, each handed out as soon as it is whole.
 //!
-//! Invariant: no more is buffered than one request, and a buffer that a large request needed is given back when the
-//! request has been decoded. tonic's own decoder keeps it for the life of the stream.
-
-use std::marker::PhantomData;
+//! Invariant: no more is buffered than one request, and a buffer that a large request needed goes with
+//! the request. tonic's own decoder keeps it for the life of the stream.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -14,18 +12,17 @@ use tonic::body::Body;
 /// A flag for compression, and the length.
 const HEADER: usize = 5;
 
-pub(crate) struct Requests<M> {
+pub(crate) struct Requests {
     body: Body,
     buffer: BytesMut,
     limit: usize,
     is_at_end: bool,
-    message: PhantomData<fn() -> M>,
 }
 
-impl<M: Message + Default> Requests<M> {
+impl Requests {
     /// The requests in a body, none of which may be longer than `limit` bytes.
     pub(crate) fn new(body: Body, limit: usize) -> Self {
-        Self { body, buffer: BytesMut::new(), limit, is_at_end: false, message: PhantomData }
+        Self { body, buffer: BytesMut::new(), limit, is_at_end: false }
     }
 
     /// Waits for the first bytes of a request, or for the end.
@@ -39,16 +36,14 @@ impl<M: Message + Default> Requests<M> {
     }
 
     /// The next request; `None` when the client has said all. Nothing is lost when the future is dropped.
-    pub(crate) async fn next(&mut self) -> Result<Option<M>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             if let Some(len) = self.whole()? {
                 self.buffer.advance(HEADER);
-                let message = decode(&self.buffer[..len])?;
-                self.buffer.advance(len);
-                if self.buffer.is_empty() {
-                    self.buffer = BytesMut::new();
+                if self.buffer.len() == len {
+                    return Ok(Some(std::mem::take(&mut self.buffer).freeze()));
                 }
-                return Ok(Some(message));
+                return Ok(Some(self.buffer.split_to(len).freeze()));
             }
             if self.is_at_end {
                 return if self.buffer.is_empty() {
@@ -62,7 +57,7 @@ impl<M: Message + Default> Requests<M> {
             };
             // Most requests are a frame of their own and need no buffer.
             if self.buffer.is_empty() && frame_len(&data, self.limit)? == Some(data.len()) {
-                return decode(&data[HEADER..]).map(Some);
+                return Ok(Some(data.slice(HEADER..)));
             }
             self.buffer.extend_from_slice(&data);
         }
@@ -103,7 +98,8 @@ fn frame_len(mut data: &[u8], limit: usize) -> Result<Option<usize>, Status> {
     Ok(Some(HEADER + len))
 }
 
-fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+/// Decodes a request.
+pub(crate) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
     M::decode(bytes)
         .map_err(|error| Status::invalid_argument(format!("the request is not a discovery request: {error}")))
 }
@@ -124,7 +120,7 @@ mod tests {
         frame
     }
 
-    fn whole(bytes: Vec<u8>) -> Requests<DiscoveryRequest> {
+    fn whole(bytes: Vec<u8>) -> Requests {
         Requests::new(Body::new(Full::new(Bytes::from(bytes))), 1000)
     }
 
@@ -137,10 +133,11 @@ mod tests {
                 .map(|piece| Ok::<_, Status>(http_body::Frame::data(Bytes::copy_from_slice(piece))))
                 .collect();
             let body = Body::new(StreamBody::new(tokio_stream::iter(pieces)));
-            let mut requests = Requests::<DiscoveryRequest>::new(body, 1000);
+            let mut requests = Requests::new(body, 1000);
             requests.begun().await.expect("bytes");
             for length in [1, 500, 0] {
-                let request = requests.next().await.expect("no error").expect("a request");
+                let message = requests.next().await.expect("no error").expect("a request");
+                let request: DiscoveryRequest = decode(&message).expect("a discovery request");
                 assert_eq!(request.version_info.len(), length);
             }
             assert!(requests.next().await.expect("no error").is_none());

@@ -13,12 +13,14 @@ use pilotage_protocol::{Holding, Resource, ResourceType, Revision, Snapshot, Spa
 use tokio::sync::{Notify, oneshot};
 
 use crate::StreamId;
+use crate::precedents::Docket;
 use crate::rejections::{Kind, Rejections};
 
 /// A group's snapshot and its streams.
 #[derive(Default)]
 pub(crate) struct Group {
     generation: AtomicU64,
+    precedents: Docket,
     members: Mutex<Members>,
 }
 
@@ -120,6 +122,7 @@ impl Group {
         let mut members = self.members();
         let former = members.latest.replace(snapshot.clone());
         self.generation.fetch_add(1, Ordering::SeqCst);
+        self.precedents.clear();
         let changed = former.as_ref().map_or(u32::MAX, |former| changed_types(former, &snapshot));
         let mut moved = false;
         for listener in members.listeners.values() {
@@ -130,6 +133,11 @@ impl Group {
             }
         }
         moved
+    }
+
+    /// What was decided for others of the group.
+    pub(crate) fn precedents(&self) -> &Docket {
+        &self.precedents
     }
 
     /// The latest snapshot.

@@ -41,6 +41,8 @@ mod interner;
 mod message;
 mod observer;
 mod outflow;
+mod outline;
+mod precedents;
 mod rejections;
 mod render;
 mod serve;

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// A rendered response: the shared part and the nonce.
+/// A rendered response: the shared part and the nonce, which a short response has in its shared part.
 pub(crate) struct Parts {
     pub(crate) shared: Bytes,
     pub(crate) own: Bytes,
@@ -59,7 +59,7 @@ impl Body for Outflow {
         }
         let frame = match std::task::ready!(self.parts.poll_recv(context)) {
             Some(Ok(Parts { shared, own })) => {
-                self.rest = Some(own);
+                self.rest = Some(own).filter(|own| !own.is_empty());
                 Frame::data(shared)
             }
             Some(Err(status)) => self.end(Some(&status)),

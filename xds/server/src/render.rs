@@ -23,7 +23,7 @@ const DELTA_REMOVED: u32 = 6;
 const DELTA_CONTROL_PLANE: u32 = 7;
 
 /// The length of the nonce's field: a key, a length and 16 digits.
-const NONCE_LEN: usize = 18;
+pub(crate) const NONCE_LEN: usize = 18;
 
 /// A gRPC message up to its nonce, header included: what equal responses have in common.
 pub(crate) fn shared(response: &Response, dialect: Dialect, identifier: &str) -> Bytes {
@@ -42,8 +42,13 @@ pub(crate) fn shared(response: &Response, dialect: Dialect, identifier: &str) ->
 /// The rest of the message: the nonce.
 pub(crate) fn own(response: &Response) -> Bytes {
     let mut out = BytesMut::with_capacity(NONCE_LEN);
-    Writer(&mut out).field(NONCE, response.nonce.to_string().as_bytes());
+    write_own(response, &mut out);
     out.freeze()
+}
+
+/// Writes the nonce behind what is shared.
+pub(crate) fn write_own(response: &Response, out: &mut BytesMut) {
+    Writer(out).field(NONCE, response.nonce.to_string().as_bytes());
 }
 
 /// A flag for compression, and the length.

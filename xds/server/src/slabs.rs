@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use pilotage_protocol::{Dialect, Fingerprint, Response};
 
 use crate::outflow::Parts;
@@ -15,6 +15,8 @@ use crate::render;
 
 /// Bytes of slabs that are kept; the newest is kept whatever its size.
 const KEPT_BYTES: usize = 16 << 20;
+/// Responses of so many bytes are sent in one piece with their nonce.
+const JOINED: usize = 4096;
 /// Slabs that are kept.
 const KEPT: usize = 64;
 
@@ -46,16 +48,23 @@ impl Slabs {
         let slab = self.slab(dialect, response.fingerprint());
         // Rendered outside of the lock; whoever wants the same meanwhile waits for it.
         let shared = slab.bytes.get_or_init(|| render::shared(response, dialect, &self.identifier)).clone();
-        Parts { shared, own: render::own(response) }
+        if shared.len() > JOINED {
+            return Parts { shared, own: render::own(response) };
+        }
+        // A frame of its own costs more than to copy so little.
+        let mut joined = BytesMut::with_capacity(shared.len() + render::NONCE_LEN);
+        joined.put_slice(&shared);
+        render::write_own(response, &mut joined);
+        Parts { shared: joined.freeze(), own: Bytes::new() }
     }
 
-    fn slab(&self, dialect: Dialect, fingerprint: Fingerprint) -> Arc<Slab> {
+    fn slab(&self, dialect: Dialect, fingerprint: &Fingerprint) -> Arc<Slab> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_equal = |slab: &&Arc<Slab>| slab.fingerprint == fingerprint && slab.dialect == dialect;
+        let is_equal = |slab: &&Arc<Slab>| slab.fingerprint == *fingerprint && slab.dialect == dialect;
         if let Some(slab) = kept.iter().rev().find(is_equal) {
             return slab.clone();
         }
-        let slab = Arc::new(Slab { dialect, fingerprint, bytes: OnceLock::new() });
+        let slab = Arc::new(Slab { dialect, fingerprint: fingerprint.clone(), bytes: OnceLock::new() });
         let mut bytes: usize = kept.iter().map(|slab| slab.len()).sum();
         while (bytes > KEPT_BYTES || kept.len() >= KEPT)
             && let Some(oldest) = kept.pop_front()

@@ -3,14 +3,14 @@
 //! Invariant: a response is taken from the session only when the transport has room for it, so that a slow client
 //! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pilotage_protocol::{
-    Blame, ClientFeatures, ClientProfile, Event as SessionEvent, Interest, Name, RequestError, ResourceType,
-    Session, Snapshot,
+    Blame, ClientFeatures, ClientProfile, Dialect, Event as SessionEvent, Interest, Name, Names, Request,
+    RequestError, ResourceType, Session, Snapshot,
 };
 use pilotage_protos::discovery::Node;
 use prost::Message;
@@ -19,13 +19,15 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, debug, field, info, info_span, warn};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ads::Shared;
 use crate::event::{Answer, Demand, Event, Outcome};
-use crate::frames::Requests;
+use crate::frames::{Requests, decode};
 use crate::group::{Errand, Group};
 use crate::message::DiscoveryMessage;
 use crate::outflow::Parts;
+use crate::outline::Outline;
 use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
 use crate::transfer::Transfer;
@@ -50,7 +52,7 @@ const ADMISSION: Duration = Duration::from_secs(5);
 pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
     shared: Arc<Shared<K>>,
     caller: Caller,
-    mut requests: Requests<M>,
+    mut requests: Requests,
     responses: mpsc::Sender<Result<Parts, Status>>,
 ) {
     let id = shared.streams.next_id();
@@ -65,7 +67,7 @@ pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
     async {
         let end = tokio::select! {
             () = shared.shutdown.cancelled() => Err(shutting_down()),
-            end = converse(&shared, (id, &caller), &mut requests, &responses) => end,
+            end = converse::<K, M>(&shared, (id, &caller), &mut requests, &responses) => end,
         };
         match end {
             Ok(()) => debug!("the client has left"),
@@ -87,7 +89,7 @@ fn shutting_down() -> Status {
 async fn converse<K: GroupKey, M: DiscoveryMessage>(
     shared: &Shared<K>,
     (id, caller): (StreamId, &Caller),
-    requests: &mut Requests<M>,
+    requests: &mut Requests,
     responses: &mpsc::Sender<Result<Parts, Status>>,
 ) -> Result<(), Status> {
     let patience = shared.config.first_message_timeout;
@@ -95,12 +97,13 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     begun.map_err(|_| Status::deadline_exceeded(format!("no request came within {patience:?}")))??;
     // Clients that return all at once send large requests: only some of them are taken in at a time (H56).
     let mut admission = shared.admission.acquire().await.ok();
-    let Some(mut first) = timeout(ADMISSION, requests.next())
+    let Some(first) = timeout(ADMISSION, requests.next())
         .await
         .map_err(|_| Status::deadline_exceeded("the first request did not arrive whole"))??
     else {
         return Ok(());
     };
+    let mut first: M = decode(&first)?;
     let node = first.take_node().filter(|node| !node.id.is_empty()).ok_or_else(|| {
         Status::invalid_argument(
             "the first request of a stream has no node with an id; set it in the bootstrap",
@@ -133,7 +136,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             () = responses.closed() => return Ok(()),
             () = conversation.registration.entry.listener.woken() => {}
             request = requests.next() => match request? {
-                Some(request) => conversation.hear(request)?,
+                Some(message) => conversation.read::<M>(&message)?,
                 None => return Ok(()),
             },
             () = async {
@@ -172,13 +175,15 @@ struct Conversation<'a, K: GroupKey> {
     transfer: Option<Transfer>,
     kind: Kind,
     only: Option<ResourceType>,
+    /// SotW: the encoded names of the latest request of a type, where they are many.
+    lists: HashMap<ResourceType, u128>,
 }
 
 impl<'a, K: GroupKey> Conversation<'a, K> {
     fn open(
         shared: &'a Shared<K>,
         (id, caller): (StreamId, &Caller),
-        dialect: pilotage_protocol::Dialect,
+        dialect: Dialect,
         mut node: Node,
     ) -> Self {
         let group = (shared.assign)(&node);
@@ -211,12 +216,61 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             transfer: None,
             kind,
             only: caller.only.clone(),
+            lists: HashMap::new(),
         };
         conversation.spare();
         if let Some(status) = shared.streams.get(id) {
             shared.observer.opened(&status);
         }
         conversation
+    }
+
+    /// Takes in an encoded request; a list of names that was seen before is not taken apart again.
+    fn read<M: DiscoveryMessage>(&mut self, message: &[u8]) -> Result<(), Status> {
+        let Some(outline) = Outline::of(M::DIALECT, message) else {
+            let request: M = decode(message)?;
+            if !self.lists.is_empty() {
+                self.lists.remove(&ResourceType::from_type_url(request.type_url()));
+            }
+            return self.hear(request);
+        };
+        let is_implied = outline.type_url.is_empty();
+        let resource_type = match &self.only {
+            Some(only) if is_implied => only.clone(),
+            _ => ResourceType::from_type_url(outline.type_url),
+        };
+        if self.session.is_outdated(&resource_type, outline.nonce) {
+            // Its names do not count.
+            return self.hear(decode::<M>(message)?);
+        }
+        let is_complete = match M::DIALECT {
+            Dialect::Sotw => true,
+            Dialect::Delta => self.session.interest(&resource_type).is_none(),
+        };
+        let list = xxh3_128(outline.names);
+        let version = || outline.version.to_owned();
+        let names = if self.lists.get(&resource_type) == Some(&list) {
+            Some(Names::Repeated { version: version() })
+        } else if is_complete {
+            let known = self.shared.interner.find(outline.names);
+            known.map(|interest| Names::Shared { interest, version: version() })
+        } else {
+            None
+        };
+        if let Some(names) = names {
+            let nonce = outline.nonce.to_owned();
+            let request = Request { resource_type: resource_type.clone(), nonce, error: None, names };
+            self.act_on(request, is_implied)?;
+        } else {
+            self.hear(decode::<M>(message)?)?;
+            if let Some(interest) = self.session.interest(&resource_type).filter(|_| is_complete) {
+                self.shared.interner.keep(outline.names, interest);
+            }
+        }
+        if M::DIALECT == Dialect::Sotw {
+            self.lists.insert(resource_type, list);
+        }
+        Ok(())
     }
 
     fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
@@ -230,7 +284,11 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             return Err(Status::invalid_argument(message));
         }
         let is_implied = request.type_url().is_empty();
-        let mut request = request.into_request();
+        self.act_on(request.into_request(), is_implied)
+    }
+
+    /// Takes in a request for which it may not matter that the client left out its type.
+    fn act_on(&mut self, mut request: Request, is_implied: bool) -> Result<(), Status> {
         match &self.only {
             Some(only) if is_implied => request.resource_type = only.clone(),
             Some(only) if *only != request.resource_type => {
@@ -243,10 +301,18 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             _ => {}
         }
         let resource_type = request.resource_type.clone();
+        let entry = &self.registration.entry;
         entry.listener.announce(&request.resource_type);
         self.shared.observer.requested(entry.id, &request);
+        let lists_names = match &request.names {
+            Names::Exactly { names, .. } => !names.is_empty(),
+            Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
+            Names::Repeated { .. } | Names::Shared { .. } => false,
+        };
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
-        self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
+        if lists_names {
+            self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
+        }
         self.may_have_responses = true;
         Ok(())
     }
@@ -346,7 +412,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
     }
 
     fn next_response(&mut self) -> Option<Parts> {
-        let response = self.session.poll_response();
+        let response = self.session.poll_response_with(self.group.precedents());
         self.may_have_responses = response.is_some();
         let sent = response?;
         debug!(

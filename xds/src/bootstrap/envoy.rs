@@ -27,6 +27,9 @@ pub struct EnvoyOptions {
     /// Sidecar: also listen on 127.0.0.1 at the port of every Service port that is opaque TCP
     #[arg(long)]
     pub tcp_egress: bool,
+    /// Sidecar: iptables redirect the workload's connections to it, the outgoing to 15001 and the incoming to 15006
+    #[arg(long, conflicts_with_all = ["egress_port", "tcp_egress"])]
+    pub intercepted: bool,
 }
 
 /// What an Envoy stands in front of.
@@ -45,7 +48,9 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
         Kind::Sidecar => node.metadata("sidecar"),
         Kind::Gateway => node.metadata("gateway"),
     };
-    if options.kind == Kind::Sidecar {
+    if options.kind == Kind::Sidecar && options.intercepted {
+        metadata.insert("INTERCEPTION_MODE".into(), json!("REDIRECT"));
+    } else if options.kind == Kind::Sidecar {
         metadata.insert("EGRESS_PORT".into(), json!(options.egress_port.to_string()));
         if options.tcp_egress {
             metadata.insert("TCP_EGRESS".into(), json!("true"));

@@ -10,6 +10,7 @@ use crate::bootstrap::{EnvoyOptions, Node, envoy, grpc};
 #[command(after_help = "\
 Examples:
   pilotage bootstrap envoy --id web-1 --namespace shop > envoy.yaml && envoy -c envoy.yaml
+  pilotage bootstrap envoy --id web-1 --namespace shop --label app=web --intercepted > envoy.yaml
   pilotage bootstrap envoy --kind gateway --id edge-1 --label istio=ingressgateway > edge.yaml
   pilotage bootstrap grpc --id client-1 --namespace shop > xds.json && GRPC_XDS_BOOTSTRAP=xds.json ./client")]
 pub(super) struct Args {

@@ -46,6 +46,9 @@ pub(super) struct Args {
     /// sidecar: also listen at the port of every Service port that is opaque TCP
     #[arg(long)]
     tcp_egress: bool,
+    /// sidecar: iptables redirect the workload's connections to it
+    #[arg(long, conflicts_with = "tcp_egress")]
+    intercepted: bool,
     /// A settings file; its `translation` part applies
     #[arg(long, value_name = "FILE", env = "PILOTAGE_CONFIG")]
     config: Option<PathBuf>,
@@ -114,6 +117,9 @@ fn node(args: &Args) -> Node {
     ];
     if args.tcp_egress {
         fields.push(("TCP_EGRESS".to_owned(), text("true")));
+    }
+    if args.intercepted {
+        fields.push(("INTERCEPTION_MODE".to_owned(), text("REDIRECT")));
     }
     let locality = args.locality.as_ref().map(|Locality([region, zone, sub_zone])| core::Locality {
         region: region.clone(),

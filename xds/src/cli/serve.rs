@@ -135,8 +135,8 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let out = (cache, ads.streams().clone());
     let told = (is_ready, metrics);
     let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
-    let positions = sources.positions();
-    let inputs = Inputs { sources: sources.start(&shutdown, &pages), clients, positions };
+    let (positions, secrets) = (sources.positions(), sources.secrets());
+    let inputs = Inputs { sources: sources.start(&shutdown, &pages), clients, positions, secrets };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use pilotage_watcher::directory::{DirectorySource, Options as DirectoryOptions};
 use pilotage_watcher::kubernetes::{
-    Connection, KubernetesSource, Options as KubernetesOptions, Status, connect, connect_in_cluster,
+    Connection, KubernetesSource, Options as KubernetesOptions, SecretReferences, Status, connect,
+    connect_in_cluster,
 };
 use pilotage_watcher::{Batch, Kind, Overlay, Positions, SourceName};
 use tokio::sync::{mpsc, watch};
@@ -58,6 +59,11 @@ impl Sources {
     /// Where the objects of the folder are written.
     pub(super) fn positions(&self) -> Positions {
         self.directory.as_ref().map(DirectorySource::positions).unwrap_or_default()
+    }
+
+    /// Where Secrets are asked for by name, where that has to be done.
+    pub(super) fn secrets(&self) -> Option<watch::Sender<SecretReferences>> {
+        self.kubernetes.as_ref().map(KubernetesSource::secrets)
     }
 
     /// Follows them until `shutdown`; what may be out of date is told on `pages`.

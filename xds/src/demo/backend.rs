@@ -90,7 +90,7 @@ impl Backend {
         self.state.behaviour.store(behaviour as u8, Ordering::Relaxed);
     }
 
-    /// The calls that it answered with its id.
+    /// The calls, and messages of streams, that it answered with its id.
     pub fn answered(&self) -> u64 {
         self.state.answered.load(Ordering::Relaxed)
     }
@@ -131,6 +131,8 @@ impl Echo for State {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::demo::Client;
 
@@ -142,6 +144,18 @@ mod tests {
         assert_eq!((reply.server_id.as_str(), reply.version.as_str()), ("one", "v1"));
         assert_eq!(reply.seen.get("x-client").map(String::as_str), Some("test"));
         assert_eq!((backend.answered(), backend.refused()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn each_message_of_a_stream_is_answered_until_one_is_refused() {
+        let backend = Backend::start("one", "v1").await.unwrap();
+        let mut client = Client::connect(backend.address(), "echo.demo").await.unwrap();
+        client.converse(5, Duration::from_millis(1)).await.unwrap();
+        assert_eq!(backend.answered(), 5);
+        backend.behave(Behaviour::Unavailable);
+        let refused = client.converse(5, Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert_eq!(backend.refused(), 1);
     }
 
     #[tokio::test]

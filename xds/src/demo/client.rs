@@ -1,6 +1,7 @@
 //! A gRPC client with exactly one connection, which is the case that balancing by connection gets wrong.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::IntervalStream;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -20,7 +24,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::echo::{CALL, CallRequest, CallResponse};
+use super::echo::{CALL, CONVERSE, CallRequest, CallResponse};
 
 /// A call that takes longer has failed. It is kept by the client alone and not sent as `grpc-timeout`, so that it
 /// changes nothing of what a proxy does.
@@ -112,6 +116,13 @@ impl Client {
 
     /// Makes one call with `headers`, whose names and values must be valid ones.
     pub async fn call(&mut self, headers: &[(&str, &str)]) -> Result<Reply, Status> {
+        match self.call_once(headers).await {
+            Err(status) if was_not_sent(&status) => self.call_once(headers).await,
+            answered => answered,
+        }
+    }
+
+    async fn call_once(&mut self, headers: &[(&str, &str)]) -> Result<Reply, Status> {
         let mut request = Request::new(CallRequest { text: "hello".into() });
         for (name, value) in headers {
             let invalid = || Status::invalid_argument(format!("`{name}: {value}` is not a header"));
@@ -127,8 +138,52 @@ impl Client {
         Ok(Reply { server_id, version, seen, headers })
     }
 
+    /// Sends so many messages on one stream, with a pause between them, and waits for the answer to each.
+    ///
+    /// # Errors
+    /// As the stream ended, or `DATA_LOSS` if it ended well before every message was answered.
+    pub async fn converse(&mut self, messages: usize, pause: Duration) -> Result<(), Status> {
+        match self.converse_once(messages, pause).await {
+            Err(status) if was_not_sent(&status) => self.converse_once(messages, pause).await,
+            answered => answered,
+        }
+    }
+
+    async fn converse_once(&mut self, messages: usize, pause: Duration) -> Result<(), Status> {
+        self.grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let said = IntervalStream::new(interval(pause)).take(messages);
+        let request = Request::new(said.map(|_| CallRequest { text: "hello".into() }));
+        let codec = ProstCodec::<CallRequest, CallResponse>::default();
+        let path = PathAndQuery::from_static(CONVERSE);
+        let mut answers = self.grpc.streaming(request, path, codec).await?.into_inner();
+        let mut count = 0;
+        let late = |_| Status::deadline_exceeded("a message of the stream is not answered");
+        while timeout(pause + CALL_TIMEOUT, answers.message()).await.map_err(late)??.is_some() {
+            count += 1;
+        }
+        if count < messages {
+            return Err(Status::data_loss(format!("{count} of {messages} messages were answered")));
+        }
+        Ok(())
+    }
+
     /// The connections that were opened since the start: one, unless one was lost.
     pub fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+/// Whether a call was still waiting for its turn when the connection it was meant for came to its end.
+///
+/// Such a call never left the client, and gRPC libraries send it on another connection without a word (A6, "transparent
+/// retries"); tonic leaves that to its user.
+fn was_not_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

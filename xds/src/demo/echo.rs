@@ -2,25 +2,32 @@
 //!
 //! ```proto
 //! package pilotage.demo;
-//! service Echo { rpc Call(CallRequest) returns (CallResponse); }
+//! service Echo {
+//!   rpc Call(CallRequest) returns (CallResponse);
+//!   rpc Converse(stream CallRequest) returns (stream CallResponse);
+//! }
 //! ```
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use prost::Message;
+use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
-use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::{Request, Response, Status};
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 /// The full name of the service.
 pub(super) const SERVICE: &str = "pilotage.demo.Echo";
-/// The path of its one method.
+/// The path of the method with one answer.
 pub(super) const CALL: &str = "/pilotage.demo.Echo/Call";
+/// The path of the method that answers each message of a stream.
+pub(super) const CONVERSE: &str = "/pilotage.demo.Echo/Converse";
 
 /// What a client says.
 #[derive(Clone, PartialEq, Message)]
@@ -41,7 +48,7 @@ pub(super) struct CallResponse {
     pub(super) headers: BTreeMap<String, String>,
 }
 
-/// What answers a call.
+/// What answers a call, and each message of a stream.
 pub(super) trait Echo: Send + Sync + 'static {
     fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status>;
 }
@@ -75,6 +82,23 @@ impl<T: Echo> UnaryService<CallRequest> for EchoServer<T> {
     }
 }
 
+impl<T: Echo> StreamingService<CallRequest> for EchoServer<T> {
+    type Response = CallResponse;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<CallResponse, Status>> + Send>>;
+    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<CallRequest>>) -> Self::Future {
+        let (metadata, _, messages) = request.into_parts();
+        let echo = self.0.clone();
+        let answers = messages.map(move |message| {
+            let mut request = Request::new(message?);
+            *request.metadata_mut() = metadata.clone();
+            echo.call(request).map(Response::into_inner)
+        });
+        std::future::ready(Ok(Response::new(Box::pin(answers))))
+    }
+}
+
 impl<T: Echo> Service<http::Request<Body>> for EchoServer<T> {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -87,10 +111,12 @@ impl<T: Echo> Service<http::Request<Body>> for EchoServer<T> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.uri().path() != CALL {
-                return Ok(Status::unimplemented("the only method is Call").into_http());
-            }
-            Ok(Grpc::new(ProstCodec::default()).unary(service, request).await)
+            let mut grpc = Grpc::new(ProstCodec::default());
+            Ok(match request.uri().path() {
+                CALL => grpc.unary(service, request).await,
+                CONVERSE => grpc.streaming(service, request).await,
+                _ => Status::unimplemented("the methods are Call and Converse").into_http(),
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pilotage_compile::{Group, Sources};
-use pilotage_protocol::{Rejection, Resource, ResourceType, Revision};
+use pilotage_protocol::{Name, Rejection, Resource, ResourceType, Revision};
 use pilotage_server::{Answer, Demand, Event, Outcome};
 use pilotage_watcher::{Code, Problem};
 use tokio::time::Instant;
@@ -44,6 +44,9 @@ impl Pipeline {
                 member.deserted = None;
                 if member.compiled.is_none() {
                     info!(%group, node = %node.id, "first client");
+                    if self.unsynced.is_empty() {
+                        self.references.update(&self.world, self.groups.keys());
+                    }
                     self.order(group);
                 }
             }
@@ -83,7 +86,6 @@ impl Pipeline {
 
     fn judge(&mut self, outcome: &Outcome<Group>) {
         let Outcome { node, resource_type, revision, .. } = outcome;
-        let scope = || format!("{node}: {resource_type}").into();
         match &outcome.answer {
             Answer::Acked { refused } => {
                 let latency = self.latency.since(*revision);
@@ -94,20 +96,30 @@ impl Pipeline {
                 // problem.
                 if *refused == 0
                     && !self.rejected.is_empty()
-                    && self.rejected.remove(&(node.clone(), resource_type.clone()))
+                    && let Some(names) = self.rejected.remove(&(node.clone(), resource_type.clone()))
                 {
-                    self.report(&scope(), Vec::new());
+                    for name in names {
+                        self.report(&scope(node, resource_type, &name), Vec::new());
+                    }
                 }
             }
             Answer::Nacked { rejection, suspects, .. } => {
                 self.metrics.rejected(resource_type);
-                let problems =
-                    suspects.iter().map(|suspect| rejected(node, resource_type, suspect, rejection));
-                self.rejected.insert((node.clone(), resource_type.clone()));
-                self.report(&scope(), problems.collect());
+                for suspect in suspects {
+                    let names = self.rejected.entry((node.clone(), resource_type.clone())).or_default();
+                    names.insert(suspect.name().clone());
+                    let problem = rejected(node, resource_type, suspect, rejection);
+                    self.report(&scope(node, resource_type, suspect.name()), vec![problem]);
+                }
             }
         }
     }
+}
+
+/// Where a rejection stands in the journal: each resource has its own place, so that one more culprit does not take
+/// that of another.
+fn scope(node: &Arc<str>, resource_type: &ResourceType, name: &Name) -> Arc<str> {
+    format!("{node}: {resource_type} {name}").into()
 }
 
 /// A client's rejection, as a problem of the object that the resource was made from.

@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::kubernetes::kind::Watched;
 use crate::kubernetes::status::Board;
+use crate::kubernetes::subject::Subject;
 use crate::kubernetes::{KindState, Signal};
-use crate::{Batch, Change, Problem, SourceName};
+use crate::{Batch, Change, Problem};
 
 /// That nobody listens any more.
 pub(super) struct Ended;
 
 /// The voice of one follower.
 pub(super) struct Standing {
-    watched: &'static Watched,
+    subject: Subject,
     board: Arc<Board>,
     signals: mpsc::Sender<Signal>,
     is_settled: bool,
@@ -24,9 +24,9 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new(watched: &'static Watched, board: Arc<Board>, signals: mpsc::Sender<Signal>) -> Self {
-        board.set(watched.kind, KindState::Listing);
-        Self { watched, board, signals, is_settled: false, has_problem: false }
+    pub(super) fn new(subject: Subject, board: Arc<Board>, signals: mpsc::Sender<Signal>) -> Self {
+        board.set(&subject, KindState::Listing);
+        Self { subject, board, signals, is_settled: false, has_problem: false }
     }
 
     /// Whether the kind no longer holds up what is served.
@@ -36,12 +36,12 @@ impl Standing {
 
     /// Sets the state; gives whether that is news.
     pub(super) fn set(&self, state: KindState) -> bool {
-        self.board.set(self.watched.kind, state)
+        self.board.set(&self.subject, state)
     }
 
     /// Says what changes, and how many objects are held now.
     pub(super) async fn say(&self, seen: Instant, changes: Vec<Change>, held: usize) -> Result<(), Ended> {
-        self.board.count(self.watched.kind, held);
+        self.board.count(&self.subject, held);
         if changes.is_empty() {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Standing {
     /// Says that the kind has been listed, or will not be; only the first time counts.
     pub(super) async fn settle(&mut self) -> Result<(), Ended> {
         if !std::mem::replace(&mut self.is_settled, true) {
-            self.signals.send(Signal::Settled(self.watched.kind)).await.map_err(|_| Ended)?;
+            self.signals.send(self.subject.settled()).await.map_err(|_| Ended)?;
         }
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Standing {
             return Ok(());
         }
         self.has_problem = problem.is_some();
-        let scope: SourceName = format!("kubernetes {}", self.watched.qualified()).into();
+        let scope = self.subject.scope();
         let changes = vec![Change::Problems { scope, problems: problem.into_iter().collect() }];
         let batch = Batch { seen: Instant::now(), changes };
         self.signals.send(Signal::Changes(batch)).await.map_err(|_| Ended)

@@ -20,7 +20,7 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
     let usual = match kind {
         // Two of the gRPC implementations refuse a cluster with LEAST_REQUEST.
         ProxyKind::Grpc => Balancer::RoundRobin,
-        ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Balancer::LeastRequest,
+        ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Balancer::LeastRequest,
     };
     let Some((written, place)) = &policy.load_balancer else { return (usual, Vec::new()) };
     if written.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false)) {

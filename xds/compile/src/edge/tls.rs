@@ -35,7 +35,7 @@ const CIPHERS: &[&str] = &[
 const CURVES: &[&str] = &["X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"];
 
 /// The TLS of a server that ends it; none where it cannot be served as written, which is a problem.
-pub(super) fn tls(
+pub(crate) fn tls(
     written: &Written,
     offers_http: bool,
     place: &Place,

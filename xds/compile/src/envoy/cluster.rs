@@ -1,6 +1,7 @@
 //! Clusters as `Cluster`, with `HttpProtocolOptions` where requests are routed.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pilotage_protos::envoy::cluster::circuit_breakers::{Thresholds, thresholds};
@@ -9,7 +10,8 @@ use pilotage_protos::envoy::cluster::cluster::common_lb_config::{
 };
 use pilotage_protos::envoy::cluster::cluster::{
     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
-    LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig, SlowStartConfig,
+    LbPolicy, LeastRequestLbConfig, MaglevLbConfig, OriginalDstLbConfig, RingHashLbConfig,
+    RoundRobinLbConfig, SlowStartConfig,
 };
 use pilotage_protos::envoy::cluster::{
     CircuitBreakers, Cluster as Message, OutlierDetection, UpstreamConnectionOptions,
@@ -17,7 +19,7 @@ use pilotage_protos::envoy::cluster::{
 use pilotage_protos::envoy::core::proxy_protocol_config::Version;
 use pilotage_protos::envoy::core::transport_socket::ConfigType;
 use pilotage_protos::envoy::core::{
-    Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
+    BindConfig, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as Common, KeepaliveSettings,
     ProxyProtocolConfig, RuntimeDouble, TcpKeepalive as Keepalive, TransportSocket,
     UpstreamHttpProtocolOptions,
 };
@@ -36,8 +38,8 @@ use pilotage_protos::envoy::types::matcher::v3::StringMatcher;
 use pilotage_protos::envoy::types::matcher::v3::string_matcher::MatchPattern;
 use pilotage_protos::envoy::{UInt64Value, pack_any};
 
-use super::endpoint::dns;
-use super::{ads, duration, metadata, percent, tls, uint};
+use super::endpoint::{dns, fixed};
+use super::{ads, duration, metadata, percent, socket_address, tls, uint};
 use crate::ir::{
     Balancer, Cluster, Connections, Discovery, Limits, Outliers, ProxyVersion, Retries, ServerName,
     TcpKeepalive, Upstream, Warmup,
@@ -75,7 +77,11 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
                 ..UpstreamConnectionOptions::default()
             }
         }),
-        metadata: Some(metadata::of_cluster(&cluster.source, cluster.rule.as_ref(), &cluster.subset)),
+        metadata: cluster
+            .source
+            .as_ref()
+            .map(|source| metadata::of_cluster(source, cluster.rule.as_ref(), &cluster.subset)),
+        upstream_bind_config: cluster.from.map(bind),
         typed_extension_protocol_options: http_options(cluster)
             .map(|options| HashMap::from([(HTTP_OPTIONS.to_owned(), pack_any(options))]))
             .unwrap_or_default(),
@@ -85,6 +91,21 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
         message.transport_socket = Some(with_proxy_protocol(version, message.transport_socket.take()));
     }
     match &cluster.discovery {
+        Discovery::Original { port } => {
+            message.cluster_discovery_type =
+                Some(ClusterDiscoveryType::Type(DiscoveryType::OriginalDst as i32));
+            message.lb_policy = LbPolicy::ClusterProvided as i32;
+            message.lb_config = port.map(|port| {
+                LbConfig::OriginalDstLbConfig(OriginalDstLbConfig {
+                    upstream_port_override: Some(uint(u32::from(port))),
+                    ..OriginalDstLbConfig::default()
+                })
+            });
+        }
+        Discovery::Fixed(address) => {
+            message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Static as i32));
+            message.load_assignment = address.as_ref().map(|address| fixed(&cluster.name, address));
+        }
         Discovery::Assigned => {
             message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32));
             message.eds_cluster_config =
@@ -106,6 +127,11 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
         }
     }
     message
+}
+
+/// Connections from this address and any port.
+fn bind(address: IpAddr) -> BindConfig {
+    BindConfig { source_address: Some(socket_address(&address.to_string(), 0)), ..BindConfig::default() }
 }
 
 #[expect(deprecated, reason = "what replaces these fields is not in every Envoy that is still maintained")]

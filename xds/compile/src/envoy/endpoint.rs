@@ -4,8 +4,8 @@ use pilotage_protos::envoy::core;
 use pilotage_protos::envoy::endpoint::lb_endpoint::HostIdentifier;
 use pilotage_protos::envoy::endpoint::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
 
-use super::{socket, uint};
-use crate::ir::{Assignment, DnsEndpoint, Health, Locality, LocalityEndpoints};
+use super::{address, socket, uint};
+use crate::ir::{Address, Assignment, DnsEndpoint, Health, Locality, LocalityEndpoints};
 
 pub(crate) fn assignment(assignment: &Assignment) -> ClusterLoadAssignment {
     ClusterLoadAssignment {
@@ -25,6 +25,19 @@ pub(super) fn dns(cluster: &str, names: &[DnsEndpoint]) -> ClusterLoadAssignment
     ClusterLoadAssignment {
         cluster_name: cluster.to_owned(),
         endpoints: if names.is_empty() { Vec::new() } else { vec![group] },
+        ..ClusterLoadAssignment::default()
+    }
+}
+
+/// The one endpoint of a cluster that is known beforehand.
+pub(super) fn fixed(cluster: &str, at: &Address) -> ClusterLoadAssignment {
+    let endpoint = Endpoint { address: Some(address(at)), ..Endpoint::default() };
+    let endpoint =
+        LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
+    let group = LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment {
+        cluster_name: cluster.to_owned(),
+        endpoints: vec![group],
         ..ClusterLoadAssignment::default()
     }
 }

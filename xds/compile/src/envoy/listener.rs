@@ -20,11 +20,11 @@ use pilotage_protos::envoy::listener::{
 use pilotage_protos::envoy::{pack_any, protobuf};
 
 use super::access_log::access_logs;
-use super::{ads, boolean, duration, filter, metadata, socket, tls, uint};
+use super::{ads, boolean, capture, duration, filter, metadata, socket, tls, uint};
 use crate::ir::{AccessLog, Chain, Edge, Entry, Listener, Service, Transport};
 
 /// How long a TLS handshake with a client may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) fn listener(listener: &Listener) -> Message {
     let message = Message {
@@ -56,6 +56,7 @@ pub(crate) fn listener(listener: &Listener) -> Message {
             filter_chains: chains.iter().map(|chain| filter_chain(&listener.name, chain, log)).collect(),
             ..message
         },
+        Entry::Captured(captured) => capture::listener(captured, message, log),
         Entry::Client { routes } => Message {
             api_listener: Some(ApiListener {
                 api_listener: Some(pack_any(HttpConnectionManager {
@@ -89,7 +90,13 @@ fn connection_manager(name: &str, routes: &str, edge: Edge) -> HttpConnectionMan
     }
 }
 
-fn http_chain(name: &str, routes: &str, edge: Edge, grpc_web: bool, log: Option<&AccessLog>) -> FilterChain {
+pub(super) fn http_chain(
+    name: &str,
+    routes: &str,
+    edge: Edge,
+    grpc_web: bool,
+    log: Option<&AccessLog>,
+) -> FilterChain {
     chain(
         "envoy.filters.network.http_connection_manager",
         pack_any(HttpConnectionManager {
@@ -100,7 +107,7 @@ fn http_chain(name: &str, routes: &str, edge: Edge, grpc_web: bool, log: Option<
     )
 }
 
-fn opaque_chain(name: &str, clusters: &[(Arc<str>, u32)], log: Option<&AccessLog>) -> FilterChain {
+pub(super) fn opaque_chain(name: &str, clusters: &[(Arc<str>, u32)], log: Option<&AccessLog>) -> FilterChain {
     let specifier = match clusters {
         [(cluster, _)] => tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string()),
         clusters => tcp_proxy::ClusterSpecifier::WeightedClusters(tcp_proxy::WeightedCluster {
@@ -130,10 +137,6 @@ fn filter_chain(listener: &str, chain: &Chain, log: Option<&AccessLog>) -> Filte
         Service::Http { routes, grpc_web } => http_chain(listener, routes, Edge::Outside, *grpc_web, log),
         Service::Opaque { name, clusters } => opaque_chain(name, clusters, log),
     };
-    let range = |(address, length): &(IpAddr, u8)| CidrRange {
-        address_prefix: address.to_string(),
-        prefix_len: Some(uint(u32::from(*length))),
-    };
     let filter_chain_match = FilterChainMatch {
         server_names: chain.server_names.iter().map(ToString::to_string).collect(),
         prefix_ranges: chain.subnets.iter().map(range).collect(),
@@ -158,7 +161,12 @@ fn filter_chain(listener: &str, chain: &Chain, log: Option<&AccessLog>) -> Filte
     }
 }
 
-fn tls_inspector() -> ListenerFilter {
+/// An address and its prefix length.
+pub(super) fn range((address, length): &(IpAddr, u8)) -> CidrRange {
+    CidrRange { address_prefix: address.to_string(), prefix_len: Some(uint(u32::from(*length))) }
+}
+
+pub(super) fn tls_inspector() -> ListenerFilter {
     ListenerFilter {
         name: "envoy.filters.listener.tls_inspector".to_owned(),
         config_type: Some(listener_filter::ConfigType::TypedConfig(pack_any(TlsInspector::default()))),

@@ -16,6 +16,8 @@ use crate::endpoints::label_of_failover;
 pub struct LabelKeys {
     gateway: BTreeSet<Arc<str>>,
     client: BTreeSet<Arc<str>>,
+    /// By which Services and ServiceEntries select workloads; only a proxy that takes in their calls has to know.
+    workload: BTreeSet<Arc<str>>,
     localities: bool,
     nodes: bool,
 }
@@ -53,7 +55,12 @@ impl LabelKeys {
         for resources in world.envoy_resources() {
             keys.client.extend(resources.spec.proxies.labels.keys().map(|key| Arc::from(key.as_str())));
         }
+        for entry in world.service_entries() {
+            let selector = entry.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys());
+            keys.workload.extend(selector.map(|key| Arc::from(key.as_str())));
+        }
         for service in world.services() {
+            keys.workload.extend(service.spec.selector.keys().cloned());
             keys.localities |= service.spec.traffic_distribution.is_some();
             keys.nodes |= service.spec.internal_traffic_local
                 || service.spec.traffic_distribution.as_deref() == Some("PreferSameNode");
@@ -64,7 +71,8 @@ impl LabelKeys {
     #[cfg(test)]
     pub(super) fn new<const N: usize, const M: usize>(gateway: [&str; N], client: [&str; M]) -> Self {
         let set = |keys: &[&str]| keys.iter().map(|key| Arc::from(*key)).collect();
-        Self { gateway: set(&gateway), client: set(&client), localities: true, nodes: false }
+        let workload = BTreeSet::new();
+        Self { gateway: set(&gateway), client: set(&client), workload, localities: true, nodes: false }
     }
 
     pub(super) fn looks_at_localities(&self) -> bool {
@@ -78,6 +86,7 @@ impl LabelKeys {
     pub(super) fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
         self.client.get(key).or_else(|| match kind {
             ProxyKind::Gateway => self.gateway.get(key),
+            ProxyKind::Intercepted => self.workload.get(key),
             ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
         })
     }

@@ -71,7 +71,9 @@ pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mu
         members,
         aliases: Vec::new(),
         addresses,
+        ranges: Vec::new(),
         preference,
+        certificate_names: Arc::default(),
         created: meta.created.unwrap_or(0),
     }
 }

@@ -1,6 +1,6 @@
 //! ServiceEntries as hosts: listed addresses and names to resolve; what else there is becomes a problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::{Host, Members, Port, Preference, Resolve, authority, is_domain, is_r
 use crate::Settings;
 use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
+use crate::pattern::is_header_value;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
 
@@ -24,9 +25,7 @@ pub(super) fn hosts(
     let source = ObjectKey::new(Kind::ServiceEntry, meta.namespace.clone(), meta.name.clone());
     let spec = Place::new(source.clone(), "spec");
     let (ports, targets) = ports(&entry.spec, settings, &spec, report);
-    if !entry.spec.subject_alt_names.is_empty() {
-        report.add(spec.field("subjectAltNames").not_supported("certificates are not checked for them"));
-    }
+    let certificate_names = certificate_names(&entry.spec, &spec, report);
     let resolution = entry.spec.resolution.as_deref().unwrap_or("NONE");
     let members = match resolution {
         "STATIC" if entry.spec.workload_selector.is_some() => {
@@ -41,13 +40,14 @@ pub(super) fn hosts(
         "STATIC" => {
             Members::Listed { entries: entry.spec.endpoints.clone().into(), targets: Arc::new(targets) }
         }
+        "NONE" => Members::Destination,
         "DNS" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::EveryAddress },
         "DNS_ROUND_ROBIN" => Members::Dns { names: BTreeMap::new(), resolve: Resolve::FirstAddress },
         other => {
             let message =
                 format!("resolution {other} is not supported yet: the hosts of this entry are not served");
             let problem = spec.field("resolution").problem(Code::NotSupported, message);
-            report.add(problem.hint("use STATIC with endpoints, DNS, or DNS_ROUND_ROBIN"));
+            report.add(problem.hint("use NONE, STATIC with endpoints, DNS, or DNS_ROUND_ROBIN"));
             return Vec::new();
         }
     };
@@ -74,6 +74,8 @@ pub(super) fn hosts(
     }
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
+    let ranges: BTreeSet<_> = entry.spec.addresses.iter().filter_map(|address| range(address)).collect();
+    let ranges: Vec<_> = ranges.into_iter().collect();
     let mut hosts = Vec::new();
     for (index, name) in entry.spec.hosts.iter().enumerate() {
         let name = name.to_ascii_lowercase();
@@ -110,7 +112,9 @@ pub(super) fn hosts(
             members,
             aliases: Vec::new(),
             addresses: addresses.clone(),
+            ranges: ranges.clone(),
             preference: Preference::default(),
+            certificate_names: certificate_names.clone(),
             created: meta.created.unwrap_or(0),
         };
         hosts.push((index, host));
@@ -142,6 +146,24 @@ fn ports(
         }
     }
     (ports, targets_of(spec))
+}
+
+/// A range of addresses, such as `10.1.0.0/16`.
+fn range(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+    // Two ranges that differ in what is masked are one.
+    let masked = match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32u32.checked_sub(length.into())?).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128u32.checked_sub(length.into())?).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+    };
+    Some((masked, length))
 }
 
 /// The port on the endpoints of every port that says so.
@@ -187,6 +209,21 @@ fn dns_members(
         endpoints
     };
     ports.iter().map(|port| (port.number, of_port(port))).collect()
+}
+
+/// The names that a certificate may have; one that no certificate could have is left out.
+fn certificate_names(entry: &ServiceEntry, spec: &Place, report: &mut Report) -> Arc<[Arc<str>]> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for (index, name) in entry.subject_alt_names.iter().enumerate() {
+        if !name.is_empty() && is_header_value(name) {
+            names.push(name.as_str().into());
+        } else {
+            let place = spec.field("subjectAltNames").index(index);
+            let problem = place.problem(Code::InvalidValue, "the name is empty or holds a control character");
+            report.add(problem.hint("write a DNS name, an address or a URI, or remove it"));
+        }
+    }
+    names.into()
 }
 
 /// What is wrong with WorkloadEntries, whoever selects them.

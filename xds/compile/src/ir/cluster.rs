@@ -1,11 +1,15 @@
 //! Clusters: one per Service port and subset, shared by every route that leads to it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pilotage_watcher::ObjectKey;
 
-use super::ClientTls;
+use super::{Address, ClientTls};
+
+/// How long a connection may take to be made where nothing says otherwise.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A set of equivalent endpoints and how connections to them are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,11 +28,37 @@ pub(crate) struct Cluster {
     pub(crate) outliers: Option<Outliers>,
     /// None where endpoints are spoken to in plaintext.
     pub(crate) tls: Option<ClientTls>,
-    /// The host's own object.
-    pub(crate) source: ObjectKey,
+    /// The address that connections come from; the system's choice where unset.
+    pub(crate) from: Option<IpAddr>,
+    /// The host's own object; none for those that every proxy of a kind has.
+    pub(crate) source: Option<ObjectKey>,
     /// The object that the policy comes from.
     pub(crate) rule: Option<ObjectKey>,
     pub(crate) subset: Arc<str>,
+}
+
+impl Cluster {
+    /// One without a policy.
+    pub(crate) fn plain(name: Arc<str>, discovery: Discovery, upstream: Upstream) -> Self {
+        Self {
+            name,
+            discovery,
+            upstream,
+            balancer: Balancer::RoundRobin,
+            warmup: None,
+            weighted_localities: false,
+            proxy_protocol: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            limits: Limits::default(),
+            connections: Connections::default(),
+            outliers: None,
+            tls: None,
+            from: None,
+            source: None,
+            rule: None,
+            subset: "".into(),
+        }
+    }
 }
 
 /// How the endpoints are found.
@@ -40,6 +70,10 @@ pub(crate) enum Discovery {
     Dns(Vec<DnsEndpoint>),
     /// By resolving one name: new connections go where its latest answer says.
     LatestName(DnsEndpoint),
+    /// None: each connection goes where its client meant it to go, at another port where one is set.
+    Original { port: Option<u16> },
+    /// One that is known beforehand, or none at all.
+    Fixed(Option<Address>),
 }
 
 /// A name to resolve.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilotage_protocol::Name;
 use pilotage_watcher::ObjectKey;
 
-use super::{AccessLog, ServerTls, secrets};
+use super::{AccessLog, Capture, ServerTls, secrets};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +34,8 @@ pub(crate) enum Entry {
     Tcp { address: IpAddr, port: u16, cluster: Arc<str> },
     /// On a socket, by what each connection shows of itself before it is answered.
     Chains { address: IpAddr, port: u16, chains: Vec<Chain> },
+    /// Of one side of a workload.
+    Captured(Capture),
     /// Inside the client itself, with no socket.
     Client { routes: Arc<str> },
 }
@@ -41,12 +43,11 @@ pub(crate) enum Entry {
 impl Entry {
     /// The clusters that connections lead to without a look at requests.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
-        let (one, chains) = match self {
-            Self::Tcp { cluster, .. } => (Some(cluster), &[][..]),
-            Self::Chains { chains, .. } => (None, &chains[..]),
-            Self::Http { .. } | Self::Client { .. } => (None, &[][..]),
+        let one = match self {
+            Self::Tcp { cluster, .. } => Some(cluster),
+            _ => None,
         };
-        let opaque = chains.iter().filter_map(|chain| match &chain.service {
+        let opaque = self.services().filter_map(|service| match service {
             Service::Opaque { clusters, .. } => Some(clusters.iter().map(|(cluster, _)| cluster)),
             Service::Http { .. } => None,
         });
@@ -55,23 +56,33 @@ impl Entry {
 
     /// The route tables that requests are looked up in.
     pub(crate) fn route_tables(&self) -> impl Iterator<Item = &Arc<str>> {
-        let (one, chains) = match self {
-            Self::Http { routes, .. } | Self::Client { routes } => (Some(routes), &[][..]),
-            Self::Chains { chains, .. } => (None, &chains[..]),
-            Self::Tcp { .. } => (None, &[][..]),
+        let one = match self {
+            Self::Http { routes, .. } | Self::Client { routes } => Some(routes),
+            _ => None,
         };
-        let http = chains.iter().filter_map(|chain| match &chain.service {
+        let http = self.services().filter_map(|service| match service {
             Service::Http { routes, .. } => Some(routes),
             Service::Opaque { .. } => None,
         });
         one.into_iter().chain(http)
     }
 
+    /// What connections are given to after a look at them.
+    fn services(&self) -> impl Iterator<Item = &Service> {
+        let (chains, capture) = match self {
+            Self::Chains { chains, .. } => (&chains[..], None),
+            Self::Captured(capture) => (&[][..], Some(capture)),
+            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } => (&[][..], None),
+        };
+        chains.iter().map(|chain| &chain.service).chain(capture.into_iter().flat_map(Capture::services))
+    }
+
     /// The secrets that clients are met with.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Name> {
         let chains = match self {
             Self::Chains { chains, .. } => &chains[..],
-            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } => &[][..],
+            // A workload's own proxy has no secrets, only files.
+            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } | Self::Captured(_) => &[][..],
         };
         chains
             .iter()

@@ -118,7 +118,7 @@ pub(super) fn unserved_action(kind: ProxyKind) -> Action {
             }],
             ..Forward::default()
         })),
-        ProxyKind::Sidecar { .. } | ProxyKind::Gateway => Action::Respond {
+        ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Action::Respond {
             status: 503,
             body: "the rule for this request cannot be served as written".as_bytes().into(),
         },

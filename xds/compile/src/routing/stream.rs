@@ -1,5 +1,5 @@
 //! Rules for connections that no request is read from: by server name where TLS goes through sealed, and for opaque
-//! TCP. They apply at gateways.
+//! TCP. They apply at gateways, and to what is redirected to a sidecar.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use pilotage_watcher::resources::{L4Destination, L4Match};
 
 use super::destination::any_target;
 use super::rule::{Via, weight};
-use super::{Claim, Scope, gateway_name};
+use super::{Claim, MESH, Scope, gateway_name};
 use crate::hosts::{is_domain, wildcard_covers};
 use crate::report::{Place, Report};
 
@@ -94,7 +94,7 @@ fn applies(written: &L4Match, claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_
             && namespace.is_none_or(|namespace| namespace == &*scope.group.namespace);
     }
     let mut named = written.gateways.iter().map(|name| gateway_name(name, &claim.service.meta.namespace));
-    named.any(|name| via.gateway == Some(name.as_str()))
+    named.any(|name| name == via.gateway.unwrap_or(MESH))
 }
 
 /// The names of a match, each of which the VirtualService's hosts must cover.

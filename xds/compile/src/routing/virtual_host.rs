@@ -23,6 +23,27 @@ pub(crate) enum Authority {
     WithPort,
 }
 
+/// What a route table is for.
+pub(crate) struct Reach<'a> {
+    /// How requests name a port of a host; none where they do not come this way.
+    pub(crate) ports: &'a dyn Fn(&Host, &Port) -> Option<Authority>,
+    /// Whether requests for a host that is only routed come this way.
+    pub(crate) routed: &'a dyn Fn(&str) -> bool,
+}
+
+impl Reach<'_> {
+    /// Everything; a host alone means its only HTTP port, else port 80, else the first.
+    pub(crate) const ALL: Self = Reach { ports: &usual, routed: &|_| true };
+}
+
+/// How requests name a port of a host where they come by one listener for all ports.
+pub(crate) fn usual(host: &Host, port: &Port) -> Option<Authority> {
+    match host.default_http_port().map(|port| port.number) == Some(port.number) {
+        true => Some(Authority::WithOrWithoutPort),
+        false => Some(Authority::WithPort),
+    }
+}
+
 /// The domains of a route table: each belongs to one virtual host, or every virtual host would be refused.
 #[derive(Debug, Default)]
 struct DomainTable {
@@ -43,11 +64,10 @@ impl DomainTable {
     }
 }
 
-/// Every virtual host of the mesh that the group can call: of Services by name and port, and of routed hosts that no
-/// Service has.
-///
-/// `host:port` means that port. A host alone means its only HTTP port, else port 80, else the first.
+/// Every virtual host of the mesh that can be called this way: of Services by name and port, and of routed hosts that
+/// no Service has.
 pub(crate) fn mesh_hosts(
+    reach: &Reach<'_>,
     scope: &Scope<'_>,
     routing: &Routing<'_>,
     report: &mut Report,
@@ -56,15 +76,11 @@ pub(crate) fn mesh_hosts(
     let mut table = DomainTable::default();
     for host in scope.hosts.iter() {
         let claim = routing.owner(&host.name);
-        let usual = host.default_http_port().map(|port| port.number);
         if let Some(claim) = claim {
             opaque_ports(host, claim, report);
         }
         for port in host.http_ports() {
-            let authority = match usual == Some(port.number) {
-                true => Authority::WithOrWithoutPort,
-                false => Authority::WithPort,
-            };
+            let Some(authority) = (reach.ports)(host, port) else { continue };
             // Another name with rules of its own is a virtual host of its own.
             let (apart, aliases): (Vec<_>, Vec<_>) =
                 host.aliases.iter().partition(|alias| routing.owner_of_name(&alias.name).is_some());
@@ -91,7 +107,7 @@ pub(crate) fn mesh_hosts(
         }
     }
     for (name, claim) in routing.owned() {
-        if scope.hosts.get(name).is_none() {
+        if scope.hosts.get(name).is_none() && (reach.routed)(name) {
             let domains = [name.to_owned(), format!("{name}:{PORT_WITHOUT_SERVICE}")];
             unknown_host(name, claim, scope, report);
             let via = Via { port: PORT_WITHOUT_SERVICE, gateway: None };

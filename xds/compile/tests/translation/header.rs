@@ -73,6 +73,7 @@ fn viewer(line: &str) -> Result<Viewer, String> {
     }
     let kind = match kind {
         "sidecar" => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress },
+        "intercepted" => ProxyKind::Intercepted,
         "gateway" => ProxyKind::Gateway,
         "grpc" => ProxyKind::Grpc,
         other => return Err(format!("{other:?} is no kind of proxy")),

@@ -105,7 +105,7 @@ fn every_mistake_has_its_problem_and_no_neighbour_suffers() {
             "invalid-value",
             "spec.http[0].route",
         ),
-        ("delegates in a circle", circle, "not-supported", "spec.http[0].delegate"),
+        ("delegates in a circle", circle, "conflicting-fields", "spec.http[0].delegate"),
         (
             "a host with a control character",
             virtual_service(&format!("{{hosts: [\"web\\u0007.example\"], http: [{{{to}}}]}}")),

@@ -82,13 +82,14 @@ fn half_of_the_worlds_have_any_one_kind() {
 }
 
 fn someone(dice: &mut Dice) -> (Group, BTreeSet<Name>) {
-    let kind = match dice.below(3) {
+    let kind = match dice.below(4) {
         0 => ProxyKind::Sidecar { egress_port: 15001, tcp_egress: true },
         1 => ProxyKind::Gateway,
+        2 => ProxyKind::Intercepted,
         _ => ProxyKind::Grpc,
     };
     let asked = ["a:80", "a.x:443", "b.y.svc.cluster.local:50051", "api.example.com", ":", "", "c:99999"];
-    let labels = BTreeMap::from([("version".into(), "v1".into())]);
+    let labels = BTreeMap::from([("version".into(), "v1".into()), ("app".into(), "a".into())]);
     let location = Location {
         region: dice.place("r").into(),
         zone: dice.place("z").into(),

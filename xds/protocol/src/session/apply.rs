@@ -154,6 +154,7 @@ pub(super) fn apply(
         missing: missing.into(),
         heartbeats: Arc::default(),
         lifetimes: context.lifetimes,
+        fingerprint: Arc::default(),
     };
     if context.lifetimes == Lifetimes::Said {
         subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
@@ -196,6 +197,7 @@ pub(super) fn beat(
         missing: Arc::default(),
         heartbeats,
         lifetimes: Lifetimes::Said,
+        fingerprint: Arc::default(),
     })
 }
 

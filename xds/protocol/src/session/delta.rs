@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::sotw::LegacyWildcard;
-use super::subscription::{Claim, Subscription};
+use super::subscription::{Added, Claim, Subscription};
 use crate::interest::is_plain;
 use crate::name::normalised;
 use crate::{Interest, Name, Version, Wildcard};
@@ -15,7 +15,7 @@ pub(super) fn apply(
     (subscribe, unsubscribe): (&[String], &[String]),
     legacy: LegacyWildcard,
     intern: impl Fn(&str) -> Name,
-) -> Vec<Name> {
+) -> Added {
     let mut wildcard = subscription.wildcard();
     if subscribe.iter().any(|name| name == "*") {
         wildcard = Wildcard::Explicit;
@@ -48,7 +48,7 @@ pub(super) fn apply(
         .collect();
 
     let newly_wildcard = wildcard != Wildcard::None && !subscription.interest.is_wildcard();
-    let mut added = Vec::new();
+    let mut added = Added::nothing();
     if wildcard != subscription.wildcard() || !subscribed.is_empty() || !unsubscribed.is_empty() {
         let names =
             subscription.interest.named().iter().chain(&subscribed).filter(|name| !leaves(name)).cloned();
@@ -61,6 +61,21 @@ pub(super) fn apply(
     if newly_wildcard {
         subscription.answer_due = true;
     }
+    added
+}
+
+/// Adds names that other streams ask for as well; returns those that are newly asked for.
+pub(super) fn add(subscription: &mut Subscription, interest: Interest) -> Added {
+    if subscription.interest.is_empty() {
+        subscription.answer_due |= interest.is_wildcard();
+        return subscription.change_interest(interest);
+    }
+    let former = subscription.interest.clone();
+    let wildcard = if interest.is_wildcard() { interest.wildcard() } else { former.wildcard() };
+    subscription.answer_due |= wildcard != Wildcard::None && !former.is_wildcard();
+    let names = former.named().iter().chain(interest.named()).cloned();
+    let added = subscription.change_interest(Interest::new(wildcard, names));
+    interest.named().iter().filter(|name| former.names(name)).for_each(|name| subscription.ask(name));
     added
 }
 

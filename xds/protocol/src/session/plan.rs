@@ -54,13 +54,22 @@ pub(super) enum Verdict {
     Spare(Version),
 }
 
-/// The plan for a type, or `None` if there is nothing to consider.
-pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan> {
+/// What a type is to be brought to, or `None` if there is nothing to consider.
+pub(super) fn target(view: &View<'_>, resource_type: &ResourceType) -> Option<Arc<Collection>> {
     let subscription = view.subscriptions.get(resource_type)?;
     if subscription.is_awaiting() {
         return None;
     }
     let target = view.target(resource_type)?;
+    let is_there = subscription.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &target));
+    let is_idle =
+        subscription.overlay.is_empty() && subscription.search.is_none() && !subscription.answer_due;
+    (!is_there || !is_idle).then_some(target)
+}
+
+/// The plan for a type that is to be brought to a target.
+pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType, target: Arc<Collection>) -> Option<Plan> {
+    let subscription = view.subscriptions.get(resource_type)?;
     if let Some((search, base)) = subscription.search.as_ref().zip(subscription.base.as_ref()) {
         // While a bad resource is looked for, nothing else joins it, or the answer would not tell them apart.
         let offer = |resource: &Resource| Judged {
@@ -70,13 +79,6 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType) -> Option<Plan
         };
         let judgement = Judgement::Each(search.probe().iter().map(offer).collect());
         return Some(Plan { target: base.clone(), judgement });
-    }
-    if let Some(base) = &subscription.base
-        && Arc::ptr_eq(base, &target)
-        && subscription.overlay.is_empty()
-        && !subscription.answer_due
-    {
-        return None;
     }
     let gate = Gate::new(view, resource_type);
     let is_list = view.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();

@@ -91,6 +91,12 @@ impl Sent {
         }
     }
 
+    /// Whether the client may have had anything before; `None` where names of the response differed from the base.
+    pub(super) fn is_without_exceptions(&self) -> Option<bool> {
+        let detail = self.detail.as_ref()?;
+        detail.exceptions.is_empty().then_some(detail.is_continued)
+    }
+
     /// The resources of the response, while it can still be rejected.
     pub(super) fn contents(&self) -> Option<&Contents> {
         self.detail.as_ref().map(|detail| &detail.contents)

@@ -1,6 +1,6 @@
 //! SotW: how a complete list of names becomes an interest (R23–R30).
 
-use super::subscription::{Claim, Subscription};
+use super::subscription::{Added, Claim, Subscription};
 use crate::interest::is_plain;
 use crate::{Interest, Name, Wildcard};
 
@@ -11,7 +11,7 @@ pub(super) fn apply(
     names: &[String],
     legacy: LegacyWildcard,
     intern: impl Fn(&str) -> Name,
-) -> Vec<Name> {
+) -> Added {
     subscription.named_before |= !names.is_empty();
     let wildcard = if names.iter().any(|name| name == "*") {
         Wildcard::Explicit
@@ -23,9 +23,18 @@ pub(super) fn apply(
     let plain = || names.iter().filter(|name| is_plain(name));
     if wildcard == subscription.wildcard() && is_same(subscription.interest.named(), plain()) {
         // The usual acknowledgement repeats the names; nothing is allocated for it.
-        return Vec::new();
+        return Added::nothing();
     }
-    let interest = Interest::new(wildcard, plain().map(|name| intern(name)));
+    change(subscription, Interest::new(wildcard, plain().map(|name| intern(name))))
+}
+
+/// Applies a complete set of names that other streams have as well; returns those that are newly asked for.
+pub(super) fn replace(subscription: &mut Subscription, interest: Interest) -> Added {
+    subscription.named_before |= !interest.is_empty();
+    if interest == subscription.interest { Added::nothing() } else { change(subscription, interest) }
+}
+
+fn change(subscription: &mut Subscription, interest: Interest) -> Added {
     let newly_wildcard = interest.is_wildcard() && !subscription.interest.is_wildcard();
     let added = subscription.change_interest(interest);
     if newly_wildcard {

@@ -112,6 +112,32 @@ pub(super) enum Claim {
     Resources(HashMap<Name, Option<Version>>),
 }
 
+/// Names that are asked for and were not before.
+pub(super) enum Added {
+    /// All of the interest.
+    Everything,
+    /// Some of it, sorted.
+    Names(Vec<Name>),
+}
+
+impl Added {
+    pub(super) fn nothing() -> Self {
+        Self::Names(Vec::new())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Names(names) if names.is_empty())
+    }
+
+    /// The names, given the interest that they were added to.
+    pub(super) fn names<'a>(&'a self, interest: &'a Interest) -> &'a [Name] {
+        match self {
+            Self::Everything => interest.named(),
+            Self::Names(names) => names,
+        }
+    }
+}
+
 impl Subscription {
     pub(super) fn is_awaiting(&self) -> bool {
         self.sent.as_ref().is_some_and(|sent| matches!(sent.phase, Phase::Awaiting(_)))
@@ -189,8 +215,13 @@ impl Subscription {
     }
 
     /// Replaces the interest, and returns the names that are asked for and were not before.
-    pub(super) fn change_interest(&mut self, new: Interest) -> Vec<Name> {
+    pub(super) fn change_interest(&mut self, new: Interest) -> Added {
         let old = self.interest.clone();
+        if old.is_empty() && self.base.is_none() {
+            // The usual first request: there is nothing to compare it with.
+            self.interest = new;
+            return Added::Everything;
+        }
         let left: Vec<Name> = old.named().iter().filter(|name| !new.covers(name)).cloned().collect();
         for name in left {
             let former = self.held(&name).map_or(0, entry_hash);
@@ -217,7 +248,7 @@ impl Subscription {
             self.overlay.retain(|name, _| interest.names(name));
             self.told = self.told_by_recount();
         }
-        added
+        Added::Names(added)
     }
 
     /// Starts over with an empty base, under which only the names subscribed to so far are held.

@@ -1,11 +1,14 @@
 //! What the planner may look at: the whole stream, read-only.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::subscription::Subscription;
 use crate::{ClientProfile, Collection, Dialect, Reference, Resource, ResourceType, Snapshot, Spared};
+
+/// What a known type is where the snapshot has no collection of it: one object, so that it is recognised.
+static NOTHING: LazyLock<Arc<Collection>> = LazyLock::new(Arc::default);
 
 pub(super) struct View<'a> {
     pub(super) dialect: Dialect,
@@ -25,7 +28,7 @@ impl View<'_> {
         match (self.snapshot.collection(resource_type), resource_type) {
             (Some(collection), _) => Some(collection.clone()),
             (None, ResourceType::Other(_)) => None,
-            (None, _) => Some(Arc::default()),
+            (None, _) => Some(NOTHING.clone()),
         }
     }
 

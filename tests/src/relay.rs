@@ -1,4 +1,4 @@
-//! A network between a client and the API server, which a test can cut.
+//! A network between a client and a server, which a test can cut.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,0 +1,197 @@
+//! The way out of a workload whose connections the kernel redirects: a listener that takes them all, and one without a
+//! socket for every port that is known, to which it hands what was meant for that port.
+//!
+//! What nobody knows goes where it was going, or nowhere, as the outbound traffic policy says. A connection to the
+//! redirecting port itself is closed: passed on, it would come back for ever.
+
+mod streams;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use pilotage_watcher::Code;
+
+use crate::blueprint::Blueprint;
+use crate::egress;
+use crate::hosts::{Host, Port};
+use crate::ir::{
+    Address, Branch, Capture, Cluster, Discovery, Entry, Intake, Listener, RouteTable, Service, Side, Speaks,
+    Upstream,
+};
+use crate::protocol::Protocol;
+use crate::report::Place;
+use crate::routing::{Authority, Reach, Routing, Scope, mesh_hosts};
+use crate::sidecar::Sidecar;
+
+/// Where connections that the workload opens are redirected to.
+pub(crate) const OUTBOUND_PORT: u16 = 15001;
+/// Where connections that are opened to the workload are redirected to.
+pub(crate) const INBOUND_PORT: u16 = 15006;
+
+/// Every address.
+pub(crate) const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The cluster of connections that go where they were going.
+pub(crate) const PASSTHROUGH: &str = "PassthroughCluster";
+/// The cluster of connections that go nowhere.
+pub(crate) const BLACK_HOLE: &str = "BlackHoleCluster";
+
+/// What the listener of a port, whatever the address, does.
+#[derive(Default)]
+struct PortPlan {
+    branches: Vec<Branch>,
+    speaks_http: bool,
+    grpc_web: bool,
+    /// The host that has what no branch takes.
+    otherwise: Option<(Service, Arc<str>)>,
+}
+
+/// Connections that go to a cluster as they are.
+pub(crate) fn opaque(cluster: &str) -> Service {
+    Service::Opaque { name: cluster.into(), clusters: vec![(cluster.into(), 1)] }
+}
+
+/// The listeners and routes for what the workload opens.
+pub(crate) fn outbound(
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    sidecar: &Sidecar<'_>,
+    blueprint: &mut Blueprint,
+) {
+    let elsewhere = match sidecar.lets_unknown_out(scope.settings) {
+        true => PASSTHROUGH,
+        false => BLACK_HOLE,
+    };
+    for (name, discovery, upstream) in [
+        (PASSTHROUGH, Discovery::Original { port: None }, Upstream::AsClient),
+        (BLACK_HOLE, Discovery::Fixed(None), Upstream::Opaque),
+    ] {
+        let name: Arc<str> = name.into();
+        blueprint.clusters.insert(name.clone(), Cluster::plain(name, discovery, upstream));
+    }
+    let guard = Branch {
+        port: Some(OUTBOUND_PORT),
+        subnets: Vec::new(),
+        speaks: Speaks::Anything,
+        tls: None,
+        service: opaque(BLACK_HOLE),
+        source: None,
+    };
+    let dispatcher = Capture {
+        address: Address::Socket(ANY, OUTBOUND_PORT),
+        intake: Intake::Dispatched,
+        side: Side::Outbound,
+        branches: vec![guard],
+        otherwise: Some(opaque(elsewhere)),
+    };
+    insert("virtualOutbound".into(), dispatcher, blueprint);
+    let mut hosts: Vec<&Host> = scope.hosts.iter().collect();
+    hosts.sort_by_key(|host| (host.created, &host.namespace, &host.name));
+    let mut plans: BTreeMap<u16, PortPlan> = BTreeMap::new();
+    for host in hosts {
+        for port in host.ports.iter().filter(|port| sidecar.on_port(port.number, host, scope.group)) {
+            if matches!(port.number, OUTBOUND_PORT | INBOUND_PORT) {
+                let message = format!("port {} is the sidecar's own: calls to it are closed", port.number);
+                let place = Place::new(host.source.clone(), "spec.ports");
+                let problem = place.problem(Code::NoEffect, message);
+                blueprint.report.add(problem.hint("give the Service another port"));
+                continue;
+            }
+            let plan = plans.entry(port.number).or_default();
+            if port.protocol.is_http() {
+                plan.speaks_http = true;
+                plan.grpc_web |= port.protocol == Protocol::GrpcWeb;
+                if port.protocol == Protocol::Sniffed {
+                    sniffed(host, port, scope, routing, blueprint);
+                }
+            } else {
+                streams::streams(host, port, plan, scope, routing, blueprint);
+            }
+        }
+    }
+    // A host that is only routed is one of port 80.
+    if routing.owned().any(|(name, _)| scope.hosts.get(name).is_none()) {
+        plans.entry(80).or_default().speaks_http = true;
+    }
+    for (port, plan) in plans {
+        whole_port(port, plan, elsewhere, scope, routing, sidecar, blueprint);
+    }
+}
+
+/// The listener of a port for every address that has none of its own.
+fn whole_port(
+    port: u16,
+    plan: PortPlan,
+    elsewhere: &str,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    sidecar: &Sidecar<'_>,
+    blueprint: &mut Blueprint,
+) {
+    let mut branches = plan.branches;
+    if plan.speaks_http {
+        let routes: Arc<str> = port.to_string().into();
+        let of_port = |host: &Host, own: &Port| {
+            (own.number == port && sidecar.on_port(port, host, scope.group))
+                .then_some(Authority::WithOrWithoutPort)
+        };
+        let reach = Reach { ports: &of_port, routed: &|_| port == 80 };
+        let mut hosts = mesh_hosts(&reach, scope, routing, &mut blueprint.report);
+        let onward = (elsewhere == PASSTHROUGH).then_some(PASSTHROUGH);
+        let unknown = egress::unknown_authority(port, onward, scope, sidecar, &mut blueprint.report);
+        hosts.push(Arc::new(unknown));
+        let table = RouteTable { name: routes.clone(), hosts, ignore_port: false };
+        blueprint.routes.insert(routes.clone(), table);
+        branches.push(Branch {
+            port: None,
+            subnets: Vec::new(),
+            speaks: Speaks::Http,
+            tls: None,
+            service: Service::Http { routes, grpc_web: plan.grpc_web },
+            source: None,
+        });
+    }
+    if branches.is_empty() && plan.otherwise.is_none() {
+        return;
+    }
+    let capture = Capture {
+        address: Address::Socket(ANY, port),
+        intake: Intake::Handed,
+        side: Side::Outbound,
+        branches,
+        otherwise: Some(plan.otherwise.map_or_else(|| opaque(elsewhere), |(service, _)| service)),
+    };
+    insert(format!("{ANY}_{port}").into(), capture, blueprint);
+}
+
+/// The listeners of a port that may carry anything, at the addresses of its host: HTTP is routed, the rest passed on.
+fn sniffed(host: &Host, port: &Port, scope: &Scope<'_>, routing: &Routing<'_>, blueprint: &mut Blueprint) {
+    if host.addresses.is_empty() {
+        return;
+    }
+    let routes: Arc<str> = format!("{}:{}", host.name, port.number).into();
+    let claim = routing.owner(&host.name);
+    let mut virtual_host = crate::routing::service_host(host, port, claim, scope, &mut blueprint.report);
+    // Whoever the client says that it calls, this is who has the address.
+    virtual_host.domains = vec!["*".into()];
+    let hosts = vec![Arc::new(virtual_host)];
+    let table = RouteTable { name: routes.clone(), hosts, ignore_port: false };
+    blueprint.routes.insert(routes.clone(), table);
+    let branch = Branch {
+        port: None,
+        subnets: Vec::new(),
+        speaks: Speaks::Http,
+        tls: None,
+        service: Service::Http { routes, grpc_web: false },
+        source: None,
+    };
+    let otherwise = opaque(&host.cluster_name(port.number, ""));
+    streams::at_addresses(host, port.number, &[branch], &otherwise, blueprint);
+}
+
+/// Adds a listener; the name is free.
+pub(crate) fn insert(name: Arc<str>, capture: Capture, blueprint: &mut Blueprint) {
+    let entry = Entry::Captured(capture);
+    blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source: None });
+}
