@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod acceptance;
+mod ads;
 mod condition;
 mod executable;
 pub mod golden;
@@ -21,6 +22,7 @@ mod tls;
 mod traffic;
 
 pub use acceptance::{Acceptance, Seen};
+pub use ads::{Asker, Told};
 pub use condition::{PATIENCE, eventually};
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};

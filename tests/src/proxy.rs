@@ -36,7 +36,15 @@ impl Proxy {
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
     pub async fn sidecar(mesh: &Mesh, name: &str, dialect: Dialect) -> Result<Self> {
-        Self::sidecar_by_way_of(mesh.xds(), mesh, name, dialect).await
+        Self::sidecar_with(mesh, name, dialect, &[]).await
+    }
+
+    /// The same, with more arguments of `pilotage bootstrap`.
+    ///
+    /// # Errors
+    /// As of [`Proxy::sidecar`].
+    pub async fn sidecar_with(mesh: &Mesh, name: &str, dialect: Dialect, more: &[&str]) -> Result<Self> {
+        Self::sidecar_at((mesh.xds(), mesh), name, dialect, more).await
     }
 
     /// The same, where `server` leads to the server of the mesh, as a [`crate::Relay`] does.
@@ -49,13 +57,23 @@ impl Proxy {
         name: &str,
         dialect: Dialect,
     ) -> Result<Self> {
+        Self::sidecar_at((server, mesh), name, dialect, &[]).await
+    }
+
+    async fn sidecar_at(
+        at: (SocketAddr, &Mesh),
+        name: &str,
+        dialect: Dialect,
+        more: &[&str],
+    ) -> Result<Self> {
         let egress = ReservedPort::new()?;
         let port = egress.number().to_string();
         let mut arguments = vec!["--kind", "sidecar", "--egress-port", &port, "--tcp-egress"];
         if dialect == Dialect::Sotw {
             arguments.extend(["--dialect", "sotw"]);
         }
-        Self::start((server, mesh), name, &arguments, egress.address(), egress).await
+        arguments.extend(more);
+        Self::start(at, name, &arguments, egress.address(), egress).await
     }
 
     /// Starts a gateway with the label `istio: ingressgateway`, whose Gateway has the port `port`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use pilotage::demo::Client;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -53,13 +53,17 @@ impl Authority {
         &self.certificate
     }
 
-    /// A certificate for a host.
+    /// A certificate for a host name, an address or, with `://` in it, a URI.
     ///
     /// # Errors
-    /// It is no host name.
+    /// It is none.
     pub fn issue(&self, host: &str) -> Result<Issued> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![host.to_owned()])?;
+        let names = if host.contains("://") { Vec::new() } else { vec![host.to_owned()] };
+        let mut params = CertificateParams::new(names)?;
+        if host.contains("://") {
+            params.subject_alt_names.push(SanType::URI(host.try_into()?));
+        }
         params.distinguished_name.push(DnType::CommonName, host);
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })

@@ -21,6 +21,8 @@ use schema::{Kinds, Path as FieldPath};
 
 use crate::probe::{Effect, Golden};
 
+const SPOKEN: &str = "a workload is spoken to in its client's protocol, whatever this says";
+
 /// Fields that are for people alone, and change nothing that a proxy does.
 const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     (
@@ -28,6 +30,10 @@ const FOR_PEOPLE: &[(&str, &str, &str)] = &[
         "servers.name",
         "it names the server to whoever reads the Gateway; no resource is called by it",
     ),
+    ("Sidecar", "inboundConnectionPool.http.useClientProtocol", SPOKEN),
+    ("Sidecar", "ingress.connectionPool.http.useClientProtocol", SPOKEN),
+    ("Sidecar", "egress.port.name", "it names the port to whoever reads the Sidecar"),
+    ("Sidecar", "ingress.port.name", "it names the port to whoever reads the Sidecar"),
     ("ServiceEntry", "location", "hosts inside and outside of the mesh are called alike"),
 ];
 

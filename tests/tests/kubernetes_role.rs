@@ -12,7 +12,7 @@ use pilotage_tests::kubernetes::{
     istio_crds, token,
 };
 use pilotage_watcher::Kind;
-use pilotage_watcher::kubernetes::{KindState, Options as Following};
+use pilotage_watcher::kubernetes::{KindState, Options as Following, Review, connect, review_token};
 use serde_json::{Value, json};
 
 const ROLE: &str = include_str!("../../deploy/kubernetes/rbac.yaml");
@@ -98,6 +98,10 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     };
     observer.until("the objects", everything).await?;
     assert_eq!(observer.said().problems, Default::default());
+
+    let connection = connect(&kubeconfig, None).await?;
+    let review = review_token(&connection, "nonsense", &["pilotage".to_owned()]).await?;
+    assert!(matches!(review, Review::Bad(_)), "{review:?}");
 
     let given = given()?;
     assert!(given.len() > 10, "{given:?}");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
@@ -76,8 +76,8 @@ impl Serialize for ObjectKey {
     }
 }
 
-/// An object of one of the kinds that are read.
-#[derive(Clone, Debug, PartialEq)]
+/// An object of one of the kinds that are read. All but Secrets can be written and read again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Object {
     /// A Service.
     Service(Arc<WithMeta<Service>>),
@@ -102,6 +102,7 @@ pub enum Object {
     /// An EnvoyResources.
     EnvoyResources(Arc<WithMeta<EnvoyResources>>),
     /// A Secret.
+    #[serde(skip)]
     Secret(Arc<WithMeta<Secret>>),
 }
 

@@ -32,12 +32,15 @@ mod secrets;
 mod status;
 mod subject;
 mod table;
+mod token;
 mod trouble;
 
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use crd::custom_resource_definitions;
+pub use kind::kind_scope;
 pub use secrets::{SecretReferences, source_name as secret_source_name};
 pub use status::{KindState, Status};
+pub use token::{Review, ReviewError, review_token};
 
 /// What a kind's follower has to say.
 enum Signal {
@@ -102,6 +105,11 @@ impl KubernetesSource {
     /// `kubernetes:` and the address of the API server.
     pub fn name(&self) -> SourceName {
         format!("kubernetes:{}", self.connection.address()).into()
+    }
+
+    /// The way to the API server.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// What is known of each kind; stays up to date while the source runs.

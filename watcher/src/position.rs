@@ -34,6 +34,12 @@ impl Positions {
         Some(anchor.locate(path))
     }
 
+    /// The file that an object is in, if it is in one.
+    pub fn file(&self, object: &ObjectKey) -> Option<Arc<str>> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.get(object).map(|anchor| anchor.file.clone())
+    }
+
     /// Gives a problem its place, where it has none and its object is in a file.
     pub fn place(&self, problem: &mut Problem) {
         if problem.position.is_none()

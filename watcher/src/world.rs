@@ -13,6 +13,7 @@ use crate::resources::{
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
+mod difference;
 mod secret_references;
 
 /// Namespace and name.
@@ -136,6 +137,11 @@ impl World {
         self.destination_rules.values()
     }
 
+    /// One DestinationRule.
+    pub fn destination_rule(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<DestinationRule>>> {
+        self.destination_rules.get(&(namespace.into(), name.into()))
+    }
+
     /// Every Gateway, by namespace and name.
     pub fn gateways(&self) -> impl Iterator<Item = &Arc<WithMeta<Gateway>>> {
         self.gateways.values()
@@ -149,6 +155,11 @@ impl World {
     /// Every ServiceEntry, by namespace and name.
     pub fn service_entries(&self) -> impl Iterator<Item = &Arc<WithMeta<ServiceEntry>>> {
         self.service_entries.values()
+    }
+
+    /// One ServiceEntry.
+    pub fn service_entry(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<ServiceEntry>>> {
+        self.service_entries.get(&(namespace.into(), name.into()))
     }
 
     /// Every WorkloadEntry, by namespace and name.
@@ -243,16 +254,8 @@ impl World {
             return touched;
         }
         // A Pod matters by the slices that name it, and by the selectors of ServiceEntries.
-        for slice in self.slices_naming.get(&id).into_iter().flatten() {
-            if let Some(slice) = self.slices.get(&(id.0.clone(), slice.clone())) {
-                touched.endpoints.insert((id.0.clone(), slice.spec.service.clone()));
-            }
-        }
-        let selected = self
-            .service_entries
-            .values()
-            .any(|entry| entry.meta.namespace == id.0 && entry.spec.workload_selector.is_some());
-        if selected {
+        touched.endpoints.extend(self.services_of(&id));
+        if self.is_selected(&id) {
             touched.config.insert(ObjectKey::new(Kind::Pod, id.0, id.1));
         }
         touched
@@ -277,10 +280,7 @@ impl World {
             return touched;
         }
         match (&old, &new) {
-            (Some(old), Some(new))
-                if old.spec.pair.is_alike(&new.spec.pair)
-                    && old.spec.authorities.is_alike(&new.spec.authorities) =>
-            {
+            (Some(old), Some(new)) if old.spec.is_alike(&new.spec) => {
                 touched.secrets.insert(id);
             }
             _ => {

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 
 mod envoy;
 mod grpc;
+mod trust;
 
 pub use envoy::{EnvoyOptions, envoy};
 pub use grpc::grpc;
+pub use trust::{SecretFile, Trust};
 
 /// Which stream dialect an Envoy speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +47,9 @@ pub struct Node {
     /// The address of the Pilotage server, as host:port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:18000", value_parser = server)]
     pub server: Server,
+    /// How the server is known, and how this client is.
+    #[command(flatten)]
+    pub trust: Trust,
 }
 
 /// Region, zone and subzone; later parts may be empty.

@@ -9,7 +9,9 @@ pub mod demo;
 pub mod explain;
 pub mod pipeline;
 pub mod settings;
+mod state;
 mod telemetry;
 pub mod tools;
+mod trust;
 
 pub use cli::run;

@@ -9,7 +9,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilotage_compile::{Compiled, Group, Settings, compile_endpoints, compile_secrets};
+use pilotage_compile::{Catalog, Compiled, Group, Settings, compile_endpoints, compile_secrets};
 use pilotage_protocol::{Name, ResourceType, Revision};
 use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
@@ -22,6 +22,7 @@ use tracing::{debug, error, info};
 
 use crate::admin::Metrics;
 
+mod checking;
 mod clients;
 mod compiling;
 mod debounce;
@@ -30,6 +31,7 @@ mod grouping;
 mod journal;
 mod references;
 
+use checking::Checking;
 use compiling::{Compiling, Order, Outcome};
 use debounce::Debounce;
 use entwined::Entwined;
@@ -51,7 +53,6 @@ pub struct Inputs {
 
 /// The world, and what was made of it for each group.
 pub struct Pipeline {
-    settings: Arc<Settings>,
     cache: Cache<Group>,
     streams: Streams<Group>,
     grouping: Grouping,
@@ -59,6 +60,8 @@ pub struct Pipeline {
     /// How long a group without clients is kept.
     linger: Duration,
     world: World,
+    /// What was last read of the world.
+    catalog: Catalog,
     /// The last event that was taken in.
     revision: Revision,
     /// Sources that have not told everything yet.
@@ -71,6 +74,7 @@ pub struct Pipeline {
     stale: BTreeSet<Group>,
     debounce: Debounce,
     compiling: Option<Compiling>,
+    checking: Checking,
     entwined: Entwined,
     journal: Journal,
     references: References,
@@ -103,13 +107,13 @@ impl Pipeline {
         (ready, metrics): (oneshot::Sender<()>, Metrics),
     ) -> Self {
         Self {
-            settings: Arc::new(settings),
             cache,
             streams,
             grouping,
             positions: Positions::default(),
             linger,
             world: World::default(),
+            catalog: Catalog::of(&World::default(), &settings),
             revision: Revision(0),
             unsynced: sources.into_iter().collect(),
             ready: Some(ready),
@@ -118,6 +122,7 @@ impl Pipeline {
             stale: BTreeSet::new(),
             debounce: Debounce::default(),
             compiling: None,
+            checking: Checking::default(),
             entwined: Entwined::default(),
             journal: Journal::default(),
             references: References::default(),
@@ -142,6 +147,7 @@ impl Pipeline {
                 },
                 event = inputs.clients.next() => self.hear(event),
                 outcome = finished(&mut self.compiling) => self.publish(outcome),
+                problems = self.checking.finished() => self.judge_world(problems),
                 () = at(compile_at) => self.start_compile(),
                 () = at(forget_at.map(|deserted| deserted + self.linger)) => self.forget_deserted(),
             }
@@ -245,7 +251,7 @@ impl Pipeline {
         self.world.set_time(unix_time());
         debug!(revision = self.revision.0, "compiling");
         self.compiling =
-            Some(Compiling::start(self.world.clone(), self.settings.clone(), orders, self.revision));
+            Some(Compiling::start(self.catalog.clone(), self.world.clone(), orders, self.revision));
     }
 
     fn publish(&mut self, outcome: Option<Outcome>) {
@@ -267,18 +273,22 @@ impl Pipeline {
             self.metrics.published(count);
             member.compiled = Some(Arc::new(compiled));
         }
-        self.report(&"translation".into(), outcome.problems);
+        self.catalog = outcome.catalog;
+        self.checking.order(self.catalog.clone());
         if let Some(ready) = self.ready.take() {
             // Nobody listening is nobody who wants to know.
             let _ = ready.send(());
         }
     }
 
-    fn report(&mut self, scope: &Arc<str>, mut problems: Vec<Problem>) {
-        for problem in &mut problems {
-            self.positions.place(problem);
+    fn judge_world(&mut self, problems: Option<Vec<Problem>>) {
+        if let Some(problems) = problems {
+            self.report(&"translation".into(), problems);
         }
-        if !self.journal.set(scope, problems) {
+    }
+
+    fn report(&mut self, scope: &Arc<str>, problems: Vec<Problem>) {
+        if !self.journal.set(scope, problems, |problem| self.positions.place(problem)) {
             return;
         }
         for severity in [Severity::Info, Severity::Warning, Severity::Error] {

@@ -3,6 +3,7 @@
 //! The schema and the reference page under `deploy/` are generated from these types and checked by a test, so a
 //! setting without a description cannot be added. Unknown keys are refused.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -26,12 +27,16 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The address of `/healthz`, `/readyz` and `/metrics`; none are served where it is unset.
     pub health: Option<SocketAddr>,
+    /// Certificates, and what clients must show.
+    pub trust: Trust,
     /// Allows plaintext xDS on an address that is not loopback. Everyone who can reach it can read every route.
     pub allow_plaintext_off_loopback: bool,
     /// Logs, written to standard error.
     pub log: Log,
     /// Streams and their limits.
     pub server: Server,
+    /// What outlives the process.
+    pub state: State,
     /// How resources are translated.
     pub translation: pilotage_compile::Settings,
 }
@@ -47,6 +52,49 @@ pub struct Kubernetes {
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig file; unset for its current one.
     pub context: Option<String>,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct State {
+    /// The folder in which the last good version of every object is kept, Secrets and Pods aside. After a restart, an
+    /// object that is broken by then, or of a kind that may not be read, is served as it was. Unset: nothing is kept.
+    pub dir: Option<PathBuf>,
+}
+
+/// Certificates, and what clients must show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Trust {
+    /// The server's certificate, followed by those that lead to its authority, as a PEM file. With it and `key`, xDS is
+    /// served over TLS. The files are read again when they change.
+    pub certificate: Option<PathBuf>,
+    /// The key of `certificate`, as a PEM file.
+    pub key: Option<PathBuf>,
+    /// The authorities of clients' certificates, as a PEM file.
+    pub client_authority: Option<PathBuf>,
+    /// Service-account tokens for one of these audiences say who a client is; the API server that is watched reviews
+    /// them. Empty: tokens are not taken.
+    pub token_audiences: Vec<String>,
+    /// Whether clients must show who they are. Unset: `required` where there is a `clientAuthority` or an audience of
+    /// tokens, else `off`.
+    pub clients: Option<Clients>,
+    /// The namespaces of workloads by a DNS name or URI of their certificates. Names of the form
+    /// `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT` have one by themselves.
+    pub workloads: BTreeMap<String, String>,
+}
+
+/// Whether clients must show who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum Clients {
+    /// Everyone who reaches the server is believed, whatever it says it is.
+    Off,
+    /// Who shows who it is, is held to it; who does not may be anything but a gateway.
+    Optional,
+    /// Who does not show who it is, is refused.
+    Required,
 }
 
 /// Logs, written to standard error.
@@ -87,9 +135,11 @@ impl Default for Settings {
             kubernetes: Kubernetes::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 18000)),
             health: None,
+            trust: Trust::default(),
             allow_plaintext_off_loopback: false,
             log: Log::default(),
             server: Server::default(),
+            state: State::default(),
             translation: pilotage_compile::Settings::default(),
         }
     }

@@ -14,7 +14,7 @@ pub(crate) const AFTERMATH: u64 = 200;
 
 /// The stage; dropping it ends everything.
 pub(crate) struct Stage {
-    dialect: Dialect,
+    pub(crate) dialect: Dialect,
     pub(crate) mesh: Mesh,
     /// Between Envoy and the server.
     pub(crate) relay: Relay,

@@ -1,6 +1,7 @@
 //! The kinds that are watched: where the API serves them, and in which versions they are read.
 
-use crate::Kind;
+use super::subject::Subject;
+use crate::{Kind, SourceName};
 
 /// A kind as the API knows it.
 #[derive(Debug)]
@@ -54,6 +55,13 @@ pub(super) const WATCHED: &[Watched] = &[
 
 /// Secrets, which are watched one by one: see `secrets`.
 pub(super) const SECRETS: Watched = built_in(Kind::Secret, "", "secrets");
+
+/// The scope of problems with a kind as a whole, such as that it may not be read; none for kinds that are not watched
+/// as such.
+pub fn kind_scope(kind: Kind) -> Option<SourceName> {
+    let watched = WATCHED.iter().find(|watched| watched.kind == kind)?;
+    Some(Subject::all(watched).scope())
+}
 
 impl Watched {
     /// The path under which a version of the group is served.

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Labels, Transport, WithMeta};
 
 /// What matters of an EndpointSlice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSlice {
     /// The Service, from the label `kubernetes.io/service-name`; empty where the label is missing.
     pub service: Arc<str>,
@@ -28,7 +30,7 @@ impl WithMeta<EndpointSlice> {
 }
 
 /// A port of a slice.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointPort {
     /// The name of the Service port that leads here.
     pub name: Arc<str>,
@@ -39,7 +41,7 @@ pub struct EndpointPort {
 }
 
 /// One endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its addresses; they are equivalent, the first is used.
     pub addresses: Vec<IpAddr>,

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Labels or annotations.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Who an object is, and what is written on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
     /// The namespace; `default` where a manifest names none.
     pub namespace: Arc<str>,
@@ -26,7 +28,7 @@ pub struct Meta {
 }
 
 /// An object: its metadata and its content.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WithMeta<T> {
     /// Who it is.
     pub meta: Meta,

@@ -40,6 +40,13 @@ pub struct Secret {
     pub keys: Vec<Arc<str>>,
 }
 
+impl Secret {
+    /// Whether one may take the other's place without anything but the content being another.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        self.pair.is_alike(&other.pair) && self.authorities.is_alike(&other.authorities)
+    }
+}
+
 /// A part of a Secret: usable, broken, broken with the last usable one kept, or not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<T> {

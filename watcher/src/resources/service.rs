@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Labels;
 
 /// What matters of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// How the Service is reached.
     pub address: ServiceAddress,
@@ -25,7 +27,7 @@ pub struct Service {
 }
 
 /// How a Service is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceAddress {
     /// By virtual addresses; none where a manifest leaves them to the cluster.
     ClusterIp(Vec<IpAddr>),
@@ -42,7 +44,7 @@ impl Default for ServiceAddress {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePort {
     /// The name; empty where the Service has one port only.
     pub name: Arc<str>,
@@ -57,7 +59,7 @@ pub struct ServicePort {
 }
 
 /// Which port of the Pods a Service's port leads to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TargetPort {
     /// The Service port's own number.
     #[default]
@@ -69,7 +71,7 @@ pub enum TargetPort {
 }
 
 /// A transport protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// TCP.
     #[default]

@@ -32,7 +32,7 @@ pub(crate) fn cluster(
     host: &Host,
     port: &Port,
     subset: &str,
-    rule: Option<&HostRule<'_>>,
+    rule: Option<&HostRule>,
     group: &Group,
     credentials: &mut Credentials<'_>,
     report: &mut Report,
@@ -153,12 +153,7 @@ fn by_name(
 }
 
 /// What requests to a cluster are hashed by; empty where its balancer does not hash.
-pub(crate) fn hash_by(
-    port: &Port,
-    subset: &str,
-    rule: Option<&HostRule<'_>>,
-    kind: ProxyKind,
-) -> Vec<HashBy> {
+pub(crate) fn hash_by(port: &Port, subset: &str, rule: Option<&HostRule>, kind: ProxyKind) -> Vec<HashBy> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
     balancer(&policy, kind, &mut Report::default()).1
 }

@@ -27,13 +27,22 @@ pub(crate) struct Credentials<'w> {
     /// The namespace that is looked in; none for proxies that are given no secrets.
     namespace: Option<Arc<str>>,
     pub(crate) plans: BTreeMap<Name, SecretPlan>,
+    /// Whether any Secret was looked for.
+    pub(crate) are_read: bool,
 }
 
 /// Where the content of a secret is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SecretPlan {
-    pub(crate) object: NamespacedName,
+    object: NamespacedName,
     part: Wanted,
+}
+
+impl SecretPlan {
+    /// The Secret.
+    pub(crate) fn object(&self) -> &NamespacedName {
+        &self.object
+    }
 }
 
 /// Which part of a Secret is wanted.
@@ -47,7 +56,7 @@ impl<'w> Credentials<'w> {
     /// Those of a group, of which none is named yet.
     pub(crate) fn of(world: &'w World, group: &Group) -> Self {
         let namespace = (group.kind == ProxyKind::Gateway).then(|| group.namespace.clone());
-        Self { world, namespace, plans: BTreeMap::new() }
+        Self { world, namespace, plans: BTreeMap::new(), are_read: false }
     }
 
     /// Whether proxies of this kind are given secrets at all.
@@ -108,8 +117,9 @@ impl<'w> Credentials<'w> {
     }
 
     /// Namespace and name, out of any of the ways to write them; nobody is given a Secret of another namespace.
-    fn address(&self, written: &str, place: &Place, report: &mut Report) -> Option<NamespacedName> {
+    fn address(&mut self, written: &str, place: &Place, report: &mut Report) -> Option<NamespacedName> {
         let own = self.namespace.clone()?;
+        self.are_read = true;
         let bare = written.strip_prefix(SCHEME).unwrap_or(written);
         if bare.contains("://") {
             let message = format!("{written:?} is not the name of a Secret, and other stores are not read");

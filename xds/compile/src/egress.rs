@@ -10,12 +10,10 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
-use crate::ir::{
-    Action, Backend, Edge, Entry, Forward, HeaderEdits, Listener, RouteTable, Rule, VirtualHost,
-};
+use crate::ir::{Action, Backend, Edge, Entry, Forward, HeaderEdits, Listener, Rule, VirtualHost};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
-use crate::routing::{Reach, Routing, Scope, Via, mesh_hosts, target};
+use crate::routing::{Scope, Via, target};
 use crate::sidecar::Sidecar;
 
 pub(crate) use listed::listed;
@@ -23,25 +21,16 @@ pub(crate) use listed::listed;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The name of the route table of the egress listener.
-const ROUTES: &str = "egress";
+pub(crate) const ROUTES: &str = "egress";
 
 /// The listener for everything that is routed by request.
-pub(crate) fn routed(
-    port: u16,
-    scope: &Scope<'_>,
-    routing: &Routing<'_>,
-    sidecar: &Sidecar<'_>,
-    blueprint: &mut Blueprint,
-) {
-    let mut hosts = mesh_hosts(&Reach::ALL, scope, routing, &mut blueprint.report);
-    hosts.push(Arc::new(unknown_authority(port, None, scope, sidecar, &mut blueprint.report)));
+pub(crate) fn routed(port: u16, scope: &Scope<'_>, blueprint: &mut Blueprint) {
     let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
-    let routes: Arc<str> = ROUTES.into();
     let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
     let grpc_web = ports.any(|port| port.protocol == Protocol::GrpcWeb);
-    let entry = Entry::Http { address: LOOPBACK, port, routes: routes.clone(), edge: Edge::Inside, grpc_web };
+    let routes = ROUTES.into();
+    let entry = Entry::Http { address: LOOPBACK, port, routes, edge: Edge::Inside, grpc_web };
     blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source: None });
-    blueprint.routes.insert(routes.clone(), RouteTable { name: routes, hosts, ignore_port: false });
 }
 
 /// The answer to an authority that means no host, or the way to a proxy that knows more, or `onward` where there is

@@ -3,27 +3,31 @@
 //! A name is taken by one object only: a Service before a ServiceEntry, then one of the caller's own namespace, then
 //! the older. Hosts that the namespace may not see are known by name, so that a reference to one can say so.
 
+mod index;
 mod name;
 mod service;
 mod service_entry;
+mod table;
+mod trace;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pilotage_watcher::resources::WorkloadEntry;
-use pilotage_watcher::{Code, ObjectKey, Problem, World};
+use pilotage_watcher::{Code, ObjectKey, Problem};
 
-pub(crate) use service_entry::endpoint_port;
-
+pub(crate) use index::{Changed, HostIndex};
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
+pub(crate) use service_entry::{check_workloads, endpoint_port};
+pub(crate) use table::HostTable;
+pub(crate) use trace::{Reads, Trace};
 
-use crate::Settings;
 use crate::ir::DnsEndpoint;
 use crate::protocol::{Declared, Note, Protocol};
-use crate::report::{Place, Report};
+use crate::report::Place;
 
 /// One host.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Host {
     /// The full name, in lower case.
     pub(crate) name: Arc<str>,
@@ -45,7 +49,7 @@ pub(crate) struct Host {
 }
 
 /// A port of a host that is proxied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Port {
     pub(crate) number: u16,
     pub(crate) name: Arc<str>,
@@ -70,7 +74,7 @@ pub(crate) struct Preference {
 }
 
 /// Where a host's endpoints come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Members {
     /// The EndpointSlices of a Service of the same namespace.
     Slices { service: Arc<str>, headless: bool, family: Family },
@@ -127,132 +131,61 @@ pub(crate) fn cluster_name(host: &str, port: u32, subset: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")
 }
 
-/// The hosts that one namespace can call.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Hosts {
-    visible: BTreeMap<Arc<str>, Host>,
-    /// Every name there is.
-    known: BTreeSet<Arc<str>>,
-    /// The host that another name leads to.
-    aliases: BTreeMap<Arc<str>, Arc<str>>,
+/// The hosts that a group can call, to be looked up by name; what is looked at is noted.
+#[derive(Debug)]
+pub(crate) struct Hosts<'a> {
+    table: &'a HostTable,
+    trace: Trace,
 }
 
-impl Hosts {
-    pub(crate) fn of(world: &World, settings: &Settings, namespace: &str, report: &mut Report) -> Self {
-        let mut hosts = Self::default();
-        let mut aliases = Vec::new();
-        for service in world.services() {
-            let host = service::host(service, settings, report);
-            if !is_domain(&host.name) {
-                let message = format!("{:?} is not a host name: the Service is not served", host.name);
-                report.add(Place::new(host.source, "metadata.name").problem(Code::InvalidValue, message));
-                continue;
-            }
-            hosts.known.insert(host.name.clone());
-            let export = service.meta.annotations.get("networking.istio.io/exportTo");
-            let export: Vec<String> = export
-                .into_iter()
-                .flat_map(|list| list.split(','))
-                .map(|entry| entry.trim().to_owned())
-                .collect();
-            if is_visible(&export, &service.meta.namespace, namespace) {
-                if let Some(target) = service::external_name(service) {
-                    aliases.push((host.name.clone(), target));
-                }
-                hosts.visible.insert(host.name.clone(), host);
-            }
+impl<'a> Hosts<'a> {
+    pub(crate) fn new(table: &'a HostTable) -> Self {
+        Self { table, trace: Trace::default() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a Host> {
+        self.trace.note(name);
+        let found = self.table.get(name);
+        if let Some(found) = found.filter(|found| *found.name != *name) {
+            self.trace.note(&found.name);
         }
-        let mut entries: Vec<_> = world.service_entries().collect();
-        entries.sort_by_key(|entry| (&*entry.meta.namespace != namespace, entry.precedence()));
-        for entry in entries {
-            let visible = is_visible(&entry.spec.export_to, &entry.meta.namespace, namespace);
-            for (index, host) in service_entry::hosts(entry, settings, report) {
-                hosts.known.insert(host.name.clone());
-                if !visible {
-                    continue;
-                }
-                if let Some(first) = hosts.visible.get(&host.name) {
-                    let message = format!(
-                        "{} has the host {} and comes first: of this entry its ports and endpoints are not used",
-                        first.source, host.name
-                    );
-                    let place = Place::new(host.source.clone(), "spec.hosts").index(index);
-                    let hint = "put the endpoints into one ServiceEntry, or name another host";
-                    report.add(place.problem(Code::DuplicateHost, message).hint(hint));
-                } else {
-                    hosts.visible.insert(host.name.clone(), host);
-                }
-            }
-        }
-        service_entry::check_workloads(world, report);
-        hosts.fold_aliases(aliases);
-        hosts
+        found
     }
 
-    /// Makes ExternalName Services that lead to a known host another name of it.
-    fn fold_aliases(&mut self, mut aliases: Vec<(Arc<str>, String)>) {
-        // What leads to an alias leads to what that leads to; a circle leads nowhere and stays as it is.
-        let leads: BTreeMap<Arc<str>, String> = aliases.iter().cloned().collect();
-        aliases.retain(|(name, target)| self.visible.contains_key(target.as_str()) && **name != **target);
-        for (name, target) in aliases {
-            let mut end = target;
-            for _ in 0..leads.len() {
-                match leads.get(end.as_str()) {
-                    Some(next) if self.visible.contains_key(next.as_str()) => end.clone_from(next),
-                    _ => break,
-                }
-            }
-            // The end of a circle is one of its own names.
-            let in_circle = leads.get(end.as_str()).is_some_and(|next| self.known.contains(next.as_str()));
-            if in_circle {
-                continue;
-            }
-            let Some(host) = self.visible.remove(&name) else { continue };
-            let alias =
-                Alias { name: name.clone(), namespace: host.namespace.clone(), source: host.source.clone() };
-            match self.visible.get_mut(end.as_str()) {
-                Some(target) => {
-                    target.aliases.push(alias);
-                    self.aliases.insert(name, end.into());
-                }
-                None => {
-                    self.visible.insert(name, host);
-                }
-            }
-        }
-    }
-
-    /// Leaves out hosts that are wherever their clients connect to, for proxies that do not know where that is.
-    pub(crate) fn leave_out_destinations(&mut self, report: &mut Report) {
-        self.visible.retain(|_, host| {
-            let known = !matches!(host.members, Members::Destination);
-            if !known {
-                let message = "hosts of resolution NONE are wherever a client connects to, which only a sidecar knows to \
-                               which connections are redirected: this proxy is not told of them";
-                let place = Place::new(host.source.clone(), "spec.resolution");
-                let problem = place.problem(Code::NeedsInterception, message);
-                report.add(problem.hint("use DNS or STATIC, or start the sidecar with --intercepted"));
-            }
-            known
-        });
-    }
-
-    /// Leaves out what a proxy need not know, by its own name or another one.
-    pub(crate) fn retain(&mut self, knows: impl Fn(&Host) -> bool) {
-        self.visible.retain(|_, host| knows(host));
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&Host> {
-        self.visible.get(name).or_else(|| self.visible.get(self.aliases.get(name)?))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Host> {
-        self.visible.values()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Host> {
+        self.trace.note_all();
+        self.table.iter()
     }
 
     /// Whether the name exists, whoever may see it.
     pub(crate) fn exists(&self, name: &str) -> bool {
-        self.known.contains(name)
+        self.trace.note(name);
+        self.table.exists(name)
+    }
+
+    /// Notes that something of a name was looked at elsewhere: its routes or its rules.
+    pub(crate) fn note(&self, name: &str) {
+        self.trace.note(name);
+    }
+
+    /// Notes that it matters which names VirtualServices own at all.
+    pub(crate) fn note_owners(&self) {
+        self.trace.note_owners();
+    }
+
+    /// Notes that all VirtualServices that bind to Gateways were looked at.
+    pub(crate) fn note_claims(&self) {
+        self.trace.note_claims();
+    }
+
+    /// Begins the part of a translation that is of this name.
+    pub(crate) fn begin(&self, own: &Arc<str>) {
+        self.trace.begin(own);
+    }
+
+    /// What was looked at since the part began.
+    pub(crate) fn reads(&self) -> Reads {
+        self.trace.take()
     }
 
     /// The problem of a reference to a host that is not there.
@@ -271,7 +204,7 @@ impl Hosts {
         }
         let problem =
             place.problem(Code::UnknownHost, format!("no Service or ServiceEntry has the host {name}"));
-        match nearest(name, self.visible.keys().map(|known| &**known)) {
+        match nearest(name, self.iter().map(|known| &*known.name)) {
             Some(known) => problem.hint(format!("did you mean {known}?")),
             None => problem.hint("create the Service or a ServiceEntry, or correct the name"),
         }

@@ -21,7 +21,7 @@ use crate::ir::{
 };
 use crate::protocol::Protocol;
 use crate::report::Place;
-use crate::routing::{Authority, Reach, Routing, Scope, mesh_hosts};
+use crate::routing::{Authority, Reach, Routing, Scope, mesh_table};
 use crate::sidecar::Sidecar;
 
 /// Where connections that the workload opens are redirected to.
@@ -137,7 +137,7 @@ fn whole_port(
                 .then_some(Authority::WithOrWithoutPort)
         };
         let reach = Reach { ports: &of_port, routed: &|_| port == 80 };
-        let mut hosts = mesh_hosts(&reach, scope, routing, &mut blueprint.report);
+        let mut hosts = mesh_table(&reach, scope, routing, &mut blueprint.report);
         let onward = (elsewhere == PASSTHROUGH).then_some(PASSTHROUGH);
         let unknown = egress::unknown_authority(port, onward, scope, sidecar, &mut blueprint.report);
         hosts.push(Arc::new(unknown));

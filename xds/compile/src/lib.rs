@@ -10,10 +10,12 @@
 
 mod access_log;
 mod blueprint;
+mod catalog;
 mod check;
 mod clusters;
 mod compiled;
 mod credentials;
+mod domains;
 mod edge;
 mod egress;
 mod endpoints;
@@ -23,12 +25,15 @@ mod hosts;
 mod inbound;
 mod interception;
 mod ir;
+mod outline;
+mod parts;
 mod pattern;
 mod policy;
 mod protocol;
 mod proxyless;
 mod raw;
 mod report;
+mod rope;
 mod routing;
 mod rules;
 mod settings;
@@ -36,7 +41,8 @@ mod sidecar;
 mod table;
 mod workload;
 
-pub use check::check;
+pub use catalog::Catalog;
+pub use check::{Checkup, check};
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Settings, UndeclaredPorts};

@@ -29,9 +29,9 @@ pub(crate) struct Policy<'w> {
 }
 
 /// The policy of a port, and of a subset where one is named.
-pub(crate) fn effective<'w>(rule: &HostRule<'w>, port: u16, subset: &str) -> Policy<'w> {
-    let top = rule.policy.as_ref().map(|(policy, place)| of_port(policy, place, port));
-    let own = rule.subsets.iter().find(|(known, _)| !subset.is_empty() && known.name == subset);
+pub(crate) fn effective<'w>(rule: &'w HostRule, port: u16, subset: &str) -> Policy<'w> {
+    let top = rule.policy().map(|(policy, place)| of_port(policy, place, port));
+    let own = rule.subsets().find(|(known, _)| !subset.is_empty() && known.name == subset);
     let own = own.and_then(|(subset, place)| {
         Some(of_port(subset.traffic_policy.as_ref()?, &place.field("trafficPolicy"), port))
     });

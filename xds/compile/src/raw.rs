@@ -32,7 +32,10 @@ pub(crate) enum Operation {
 }
 
 /// The resources of a group by type and name, each with its place.
-pub(crate) type RawResources = BTreeMap<ResourceType, BTreeMap<Name, (Raw, Operation, Place)>>;
+pub(crate) type RawResources = BTreeMap<ResourceType, Written>;
+
+/// The resources of one type by name.
+pub(crate) type Written = BTreeMap<Name, (Raw, Operation, Place)>;
 
 /// By what is written: encoded bytes are not stable where a message holds a map.
 impl PartialEq for Raw {

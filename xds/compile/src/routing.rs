@@ -5,214 +5,154 @@
 //! put one after the other.
 
 mod answer;
+mod claim;
 mod condition;
 mod cors;
 mod delegate;
 mod destination;
 mod fault;
 mod headers;
+mod index;
 mod mirror;
 mod retries;
 mod rule;
 mod stream;
 mod virtual_host;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::sync::Arc;
 
-use pilotage_watcher::resources::{VirtualService, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
+use pilotage_watcher::Code;
 
-use crate::hosts::{Hosts, expand, is_domain, is_visible, wildcard_covers, wildcards};
+use crate::hosts::{Hosts, is_visible, wildcard_covers, wildcards};
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
-use crate::{Group, ProxyKind, Settings};
+use crate::{Group, Settings};
 
+pub(crate) use claim::Claim;
 pub(crate) use delegate::Written;
 pub(crate) use destination::target;
+pub(crate) use index::{ClaimIndex, Named};
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
-pub(crate) use virtual_host::{Authority, Reach, domains, mesh_hosts, service_host, usual};
+pub(crate) use virtual_host::{
+    Authority, Naming, Reach, domains, mesh_hosts, mesh_table, namings, service_host, usual,
+};
 
 /// All that a rule is translated with.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     pub(crate) group: &'a Group,
     pub(crate) settings: &'a Settings,
-    pub(crate) hosts: &'a Hosts,
+    pub(crate) hosts: &'a Hosts<'a>,
     pub(crate) rules: &'a Rules<'a>,
 }
-
-/// A VirtualService that the group can see, its names made whole.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim<'w> {
-    pub(crate) service: &'w WithMeta<VirtualService>,
-    pub(crate) source: ObjectKey,
-    /// Full names and wildcards, each with its index among those written.
-    pub(crate) hosts: Vec<(usize, String)>,
-    /// `mesh`, or `namespace/name`.
-    pub(crate) gateways: Vec<String>,
-    /// The rules, those of delegates among them.
-    pub(crate) rules: Vec<Written<'w>>,
-}
-
-/// More hosts than this in one object are likely not meant.
-const MANY_HOSTS: usize = 1_000;
 
 /// The name under which the mesh stands among gateways.
 pub(crate) const MESH: &str = "mesh";
 
-/// The VirtualServices of a group, in the order in which they come first.
-#[derive(Debug, Default)]
-pub(crate) struct Routing<'w> {
-    claims: Vec<Claim<'w>>,
-    /// The owner of each host and wildcard on the mesh, by index.
-    owners: BTreeMap<String, usize>,
+/// The VirtualServices of a group, to be looked up for a host.
+pub(crate) struct Routing<'a> {
+    index: &'a ClaimIndex,
+    scope: Scope<'a>,
+    sidecar: &'a Sidecar<'a>,
+    /// Every VirtualService that the group can see, once someone asks for them all.
+    visible: OnceCell<Vec<&'a Claim>>,
 }
 
-impl<'w> Routing<'w> {
-    pub(crate) fn of(
-        world: &'w World,
-        group: &Group,
-        settings: &Settings,
-        sidecar: &Sidecar<'_>,
-        report: &mut Report,
-    ) -> Self {
-        let viewer = &*group.namespace;
-        let mut visible: Vec<_> = world
-            .virtual_services()
-            .filter(|service| is_visible(&service.spec.export_to, &service.meta.namespace, viewer))
-            .filter(|service| sidecar.knows_routes(service, group, settings))
-            .collect();
-        let nearness = |service: &WithMeta<VirtualService>| {
-            let export_to = &service.spec.export_to;
-            match export_to.is_empty() || export_to.iter().any(|entry| entry == "*") {
-                true => 2,
-                false if *service.meta.namespace == *viewer => 0,
-                false => 1,
-            }
-        };
-        visible.sort_by_key(|service| (nearness(service), service.precedence()));
-        let mut routing = Self::default();
-        delegate::check(world, report);
-        for service in visible.into_iter().filter(|service| !service.spec.hosts.is_empty()) {
-            let index = routing.claims.len();
-            let claim = claim(service, world, group, settings, report);
-            if claim.gateways.iter().any(|gateway| gateway == MESH) {
-                for (position, host) in &claim.hosts {
-                    match routing.owners.get(host) {
-                        None => {
-                            routing.owners.insert(host.clone(), index);
-                        }
-                        Some(owner) if *owner == index => {}
-                        Some(owner) => {
-                            let owner = routing.claims.get(*owner).map(|owner| owner.source.to_string());
-                            let message = format!(
-                                "{} already routes {host} on the mesh, so these rules do not apply to it",
-                                owner.unwrap_or_default()
-                            );
-                            let place = Place::new(claim.source.clone(), "spec.hosts").index(*position);
-                            report.add(
-                                place
-                                    .problem(Code::ConflictingHosts, message)
-                                    .hint("put the rules for one host into one VirtualService"),
-                            );
-                        }
-                    }
-                }
-            }
-            crate::edge::check(&claim, world, report);
-            routing.claims.push(claim);
-        }
-        routing
+impl<'a> Routing<'a> {
+    pub(crate) fn new(index: &'a ClaimIndex, scope: Scope<'a>, sidecar: &'a Sidecar<'a>) -> Self {
+        Self { index, scope, sidecar, visible: OnceCell::new() }
     }
 
     /// The VirtualService that owns a host on the mesh: one that names it, else the longest wildcard.
-    pub(crate) fn owner(&self, host: &str) -> Option<&Claim<'w>> {
-        let exact = self.owners.get(host).copied();
-        let index = exact.or_else(|| {
-            let covering = wildcards(&self.owners).filter(|(wildcard, _)| wildcard_covers(wildcard, host));
-            covering.max_by_key(|(wildcard, _)| wildcard.len()).map(|(_, index)| *index)
-        });
-        self.claims.get(index?)
+    pub(crate) fn owner(&self, host: &str) -> Option<&'a Claim> {
+        self.owner_of_name(host).or_else(|| {
+            let covering =
+                wildcards(self.index.by_host()).filter(|(wildcard, _)| wildcard_covers(wildcard, host));
+            let owned = covering.filter_map(|(wildcard, named)| Some((wildcard.len(), self.first(named)?)));
+            owned.max_by_key(|(length, _)| *length).map(|(_, owner)| &*owner.claim)
+        })
     }
 
     /// The VirtualService that names a host itself, if one does.
-    pub(crate) fn owner_of_name(&self, host: &str) -> Option<&Claim<'w>> {
-        self.claims.get(*self.owners.get(host)?)
+    pub(crate) fn owner_of_name(&self, host: &str) -> Option<&'a Claim> {
+        self.named_owner(host).map(|owner| &*owner.claim)
     }
 
-    /// Every VirtualService that the group can see.
-    pub(crate) fn claims(&self) -> &[Claim<'w>] {
-        &self.claims
+    /// The VirtualService that names a host itself, and where.
+    pub(crate) fn named_owner(&self, host: &str) -> Option<&'a Named> {
+        self.scope.hosts.note(host);
+        self.first(self.index.by_host().get(host)?)
+    }
+
+    /// Every VirtualService that the group can see, in the order in which they come first.
+    pub(crate) fn claims(&self) -> &[&'a Claim] {
+        self.scope.hosts.note_claims();
+        self.visible.get_or_init(|| {
+            let mut visible: Vec<_> = self.index.claims().filter(|claim| self.sees(claim)).collect();
+            visible.sort_by_key(|claim| self.rank(claim));
+            visible
+        })
     }
 
     /// Every host and wildcard that is owned on the mesh.
-    pub(crate) fn owned(&self) -> impl Iterator<Item = (&str, &Claim<'w>)> {
-        self.owners.iter().filter_map(|(host, index)| Some((host.as_str(), self.claims.get(*index)?)))
+    pub(crate) fn owned(&self) -> impl Iterator<Item = (&'a Arc<str>, &'a Named)> {
+        self.scope.hosts.note_owners();
+        self.index.by_host().iter().filter_map(|(host, named)| Some((host, self.first(named)?)))
     }
-}
 
-fn claim<'w>(
-    service: &'w WithMeta<VirtualService>,
-    world: &'w World,
-    group: &Group,
-    settings: &Settings,
-    report: &mut Report,
-) -> Claim<'w> {
-    let meta = &service.meta;
-    let source = ObjectKey::new(Kind::VirtualService, meta.namespace.clone(), meta.name.clone());
-    let spec = Place::new(source.clone(), "spec");
-    let mut gateways: Vec<String> =
-        service.spec.gateways.iter().map(|gateway| gateway_name(gateway, &meta.namespace)).collect();
-    if gateways.is_empty() {
-        gateways.push(MESH.to_owned());
+    /// Every host and wildcard that some VirtualService names, whoever sees it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a Arc<str>> {
+        self.index.by_host().keys()
     }
-    let on_mesh = gateways.iter().any(|gateway| gateway == MESH);
-    let mut hosts: Vec<(usize, String)> = Vec::new();
-    let mut known: BTreeSet<String> = BTreeSet::new();
-    for (index, host) in service.spec.hosts.iter().enumerate() {
-        let place = spec.field("hosts").index(index);
-        let name = expand(host, &meta.namespace, &settings.cluster_domain);
-        if !is_domain(&name) {
-            let message = format!("{host:?} is not a host name");
+
+    /// Says of every VirtualService that names a host which another one owns that its rules are not used for it.
+    pub(crate) fn tell_conflicts(&self, host: &str, report: &mut Report) {
+        let Some(named) = self.index.by_host().get(host).filter(|named| named.len() > 1) else { return };
+        let Some(owner) = self.first(named).map(|owner| &owner.claim.source) else { return };
+        let others = named.iter().filter(|other| other.claim.source != *owner);
+        for Named { claim, position } in others.filter(|other| self.routes_mesh(&other.claim)) {
+            let message =
+                format!("{owner} already routes {host} on the mesh, so these rules do not apply to it");
             report.add(
-                place
-                    .problem(Code::InvalidValue, message)
-                    .hint("write a name, or a wildcard such as *.example.com"),
+                Place::new(claim.source.clone(), "spec.hosts")
+                    .index(*position)
+                    .problem(Code::ConflictingHosts, message)
+                    .hint("put the rules for one host into one VirtualService"),
             );
-        } else if name == "*" && on_mesh {
-            report.add(
-                place
-                    .problem(Code::InvalidValue, "the mesh cannot be routed as a whole: * is for gateways")
-                    .hint("name the hosts, or set gateways"),
-            );
-        } else if known.insert(name.clone()) {
-            hosts.push((index, name));
         }
     }
-    for (field, is_written) in [("tls", !service.spec.tls.is_empty()), ("tcp", !service.spec.tcp.is_empty())]
-    {
-        if is_written && on_mesh && group.kind != ProxyKind::Intercepted {
-            let message = "on the mesh these rules apply to connections that are redirected to a sidecar: for this \
-                           proxy they do nothing";
-            let problem = spec.field(field).problem(Code::NeedsInterception, message);
-            report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
-        }
+
+    /// Whether the group sees a VirtualService.
+    pub(crate) fn sees(&self, claim: &Claim) -> bool {
+        let Scope { group, settings, .. } = self.scope;
+        let service = &*claim.service;
+        is_visible(&service.spec.export_to, &service.meta.namespace, &group.namespace)
+            && self.sidecar.knows_routes(service, group, settings)
     }
-    if hosts.len() > MANY_HOSTS {
-        let message = format!(
-            "there are {} hosts: each is a virtual host of its own, which every proxy that sees the object is sent",
-            hosts.len()
-        );
-        let problem = spec.field("hosts").problem(Code::TooLarge, message).severity(Severity::Warning);
-        report
-            .add(problem.hint(
-                "write a wildcard such as *.example.com, or leave them to the Sidecars that need them",
-            ));
+
+    fn first(&self, named: &'a [Named]) -> Option<&'a Named> {
+        let on_mesh = named.iter().filter(|named| self.routes_mesh(&named.claim));
+        on_mesh.min_by_key(|named| self.rank(&named.claim))
     }
-    let rules = delegate::rules(service, &source, world, settings, report);
-    Claim { service, source, hosts, gateways, rules }
+
+    fn routes_mesh(&self, claim: &Claim) -> bool {
+        claim.is_on_mesh() && self.sees(claim)
+    }
+
+    /// What is private to the namespace comes first, then what is exported to it by name; within each the older.
+    fn rank<'c>(&self, claim: &'c Claim) -> (u8, (i64, &'c str, &'c str)) {
+        let service = &claim.service;
+        let export_to = &service.spec.export_to;
+        let nearness = match export_to.is_empty() || export_to.iter().any(|entry| entry == "*") {
+            true => 2,
+            false if service.meta.namespace == self.scope.group.namespace => 0,
+            false => 1,
+        };
+        (nearness, service.precedence())
+    }
 }
 
 /// A gateway's `namespace/name`, out of any of the ways to write it.

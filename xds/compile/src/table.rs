@@ -1,16 +1,19 @@
-//! One type's resources with what they were made from: what did not change keeps its bytes, and a table in which
-//! nothing changed keeps its collection.
+//! One type's resources: what did not change keeps its bytes, and a collection in which nothing changed stays the same.
+//!
+//! Equal versions mean equal data, so that data is let go once it is encoded. What an operator wrote in Envoy's own
+//! words lies over what the world means.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use pilotage_protocol::{Collection, Name, Resource, Version};
+use pilotage_protocol::{Collection, Name, Resource, ResourceType, Version};
+use pilotage_watcher::Code;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::compiled::Sources;
-use crate::raw::Raw;
+use crate::raw::{Operation, Raw, Written};
+use crate::report::Report;
 
 /// Changes whenever equal data is encoded to other messages than before: versions must change with them.
 ///
@@ -25,87 +28,109 @@ pub(crate) fn version(data: &impl Hash) -> Version {
     Version(hasher.finish())
 }
 
-/// What a resource is made from: what the world means, or what an operator wrote in Envoy's own words.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Told<T> {
-    Meant(T),
-    Written(Raw),
+/// The successor of a collection in which these are added, replaced or, where there is no data, taken away.
+///
+/// `encode` makes a resource under its version, which is that of the data.
+pub(crate) fn updated<T: Hash>(
+    collection: &Arc<Collection>,
+    changes: BTreeMap<Name, Option<T>>,
+    encode: impl Fn(T, Version) -> Resource,
+) -> Arc<Collection> {
+    let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+    for (name, data) in changes {
+        let Some(data) = data else {
+            removals.push(name);
+            continue;
+        };
+        let version = version(&data);
+        if collection.get(&name).is_none_or(|known| known.version() != version) {
+            upserts.push(encode(data, version));
+        }
+    }
+    with_changes(collection, upserts, removals)
 }
 
-impl<T> Told<T> {
-    /// The resource of this name, `encode` making those that are meant.
-    pub(crate) fn encoded(&self, name: &Name, encode: impl Fn(&T) -> Resource) -> Resource {
-        match self {
-            Self::Meant(data) => encode(data),
-            Self::Written(raw) => written(name, raw),
+/// The changes by which exactly these are left of a collection.
+pub(crate) fn replacing<T>(collection: &Collection, data: BTreeMap<Name, T>) -> BTreeMap<Name, Option<T>> {
+    let gone = collection.iter().map(Resource::name).filter(|name| !data.contains_key(*name)).cloned();
+    let gone: Vec<Name> = gone.collect();
+    gone.into_iter()
+        .map(|name| (name, None))
+        .chain(data.into_iter().map(|(n, data)| (n, Some(data))))
+        .collect()
+}
+
+pub(crate) fn with_changes(
+    collection: &Arc<Collection>,
+    upserts: Vec<Resource>,
+    removals: Vec<Name>,
+) -> Arc<Collection> {
+    if upserts.is_empty() && removals.is_empty() {
+        return collection.clone();
+    }
+    let next = collection.with_changes(upserts, removals);
+    match next.is_same(collection) {
+        true => collection.clone(),
+        false => Arc::new(next),
+    }
+}
+
+/// One type's resources as the world means them, and as they are told with what is written over them.
+#[derive(Clone, Default)]
+pub(crate) struct Layers {
+    pub(crate) meant: Arc<Collection>,
+    pub(crate) told: Arc<Collection>,
+}
+
+impl Layers {
+    /// The successor with another meaning; `before` and `now` are what is written of this type.
+    pub(crate) fn updated(
+        &self,
+        meant: Arc<Collection>,
+        before: Option<&Written>,
+        now: Option<&Written>,
+    ) -> Self {
+        if now.is_none_or(BTreeMap::is_empty) {
+            return Self { told: meant.clone(), meant };
+        }
+        let mut names = meant.changed_since(&self.meant);
+        names.extend(before.into_iter().chain(now).flat_map(|written| written.keys().cloned()));
+        let (mut upserts, mut removals) = (Vec::new(), Vec::new());
+        for name in names {
+            let is_meant = meant.get(&name);
+            match (now.and_then(|now| now.get(&name)), is_meant) {
+                (Some((raw, Operation::Replace, _)), _) | (Some((raw, _, _)), None) => {
+                    upserts.push(written(&name, raw));
+                }
+                (_, Some(meant)) => upserts.push(meant.clone()),
+                (None, None) => removals.push(name),
+            }
+        }
+        Self { told: with_changes(&self.told, upserts, removals), meant }
+    }
+
+    /// Says what is written to no effect, or over nothing.
+    pub(crate) fn tell(&self, resource_type: &ResourceType, written: Option<&Written>, report: &mut Report) {
+        for (name, (_, operation, place)) in written.into_iter().flatten() {
+            match (operation, self.meant.contains(name)) {
+                (Operation::Add, true) => {
+                    let message = format!("{resource_type} {name:?} is there already: this one is not used");
+                    let problem = place.field("name").problem(Code::DuplicateResource, message);
+                    report.add(problem.hint("give it another name, or set operation: Replace"));
+                }
+                (Operation::Replace, false) => {
+                    let message = format!("there is no {resource_type} {name:?} to replace: it is added");
+                    let problem = place.field("name").problem(Code::NoEffect, message);
+                    report.add(problem.hint("set operation: Add, or correct the name"));
+                }
+                (Operation::Replace, true) | (Operation::Add, false) => {}
+            }
         }
     }
 }
 
 /// A resource in Envoy's own words.
-pub(crate) fn written(name: &Name, raw: &Raw) -> Resource {
-    Resource::new(name.clone(), raw.body.clone())
-        .with_version(version(raw))
-        .with_origin(Arc::new(Sources(vec![raw.source.clone()])))
-}
-
-/// Resources of one type, and the data of each.
-#[derive(Clone)]
-pub(crate) struct Table<T> {
-    entries: OrdMap<Name, (Arc<T>, Resource)>,
-    collection: Arc<Collection>,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { entries: OrdMap::new(), collection: Arc::default() }
-    }
-}
-
-impl<T: PartialEq> Table<T> {
-    /// The successor that holds exactly these.
-    pub(crate) fn replaced(&self, data: BTreeMap<Name, T>, encode: impl Fn(&Name, &T) -> Resource) -> Self {
-        let removals: Vec<Name> =
-            self.entries.keys().filter(|name| !data.contains_key(*name)).cloned().collect();
-        self.changed(data, removals, encode)
-    }
-
-    /// The successor in which these are added or replaced, and nothing else changed.
-    pub(crate) fn updated(&self, data: BTreeMap<Name, T>, encode: impl Fn(&Name, &T) -> Resource) -> Self {
-        self.changed(data, Vec::new(), encode)
-    }
-
-    fn changed(
-        &self,
-        data: BTreeMap<Name, T>,
-        removals: Vec<Name>,
-        encode: impl Fn(&Name, &T) -> Resource,
-    ) -> Self {
-        let mut entries = self.entries.clone();
-        for name in &removals {
-            entries.remove(name);
-        }
-        let mut upserts = Vec::new();
-        for (name, data) in data {
-            if entries.get(&name).is_some_and(|(known, _)| **known == data) {
-                continue;
-            }
-            let resource = encode(&name, &data);
-            upserts.push(resource.clone());
-            entries.insert(name, (Arc::new(data), resource));
-        }
-        let collection = match upserts.is_empty() && removals.is_empty() {
-            true => self.collection.clone(),
-            false => Arc::new(self.collection.with_changes(upserts, removals)),
-        };
-        Self { entries, collection }
-    }
-
-    pub(crate) fn collection(&self) -> &Arc<Collection> {
-        &self.collection
-    }
-
-    pub(crate) fn resource(&self, name: &str) -> Option<&Resource> {
-        self.entries.get(name).map(|(_, resource)| resource)
-    }
+fn written(name: &Name, raw: &Raw) -> Resource {
+    Resource::versioned(name.clone(), version(raw), raw.body.clone())
+        .with_origin(Arc::new(Sources::listed([raw.source.clone()])))
 }

@@ -73,7 +73,7 @@ struct Content {
     version: Version,
     body: Bytes,
     ttl: Option<Duration>,
-    references: Box<[Reference]>,
+    references: Arc<[Reference]>,
     origin: Option<Origin>,
 }
 
@@ -82,13 +82,19 @@ impl Resource {
     ///
     /// A name of the `xdstp:` form is normalised (R64). `body` is the protobuf encoding of the message itself, without its `Any`.
     pub fn new(name: impl Into<Name>, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self::versioned(name, Version::of(&body), body)
+    }
+
+    /// A resource under a version computed elsewhere, where encoded bytes are not a stable identity.
+    pub fn versioned(name: impl Into<Name>, version: Version, body: impl Into<Bytes>) -> Self {
         let (name, body) = (name.into(), body.into());
         let name = match normalised(&name) {
             Cow::Borrowed(_) => name,
             Cow::Owned(name) => name.into(),
         };
-        let version = Version::of(&body);
-        Self(Arc::new(Content { name, version, body, ttl: None, references: Box::default(), origin: None }))
+        let references = Arc::default();
+        Self(Arc::new(Content { name, version, body, ttl: None, references, origin: None }))
     }
 
     /// The same resource under a version computed elsewhere, where encoded bytes are not a stable identity.
@@ -109,6 +115,16 @@ impl Resource {
         references.sort_unstable();
         references.dedup();
         Arc::make_mut(&mut self.0).references = references.into();
+        self
+    }
+
+    /// The same resource with a list of references that successors share: a table of many routes has thousands, which
+    /// hardly ever change. They have to be sorted, each once; others are put in order, at the cost of a copy.
+    pub fn with_shared_references(mut self, references: &Arc<[Reference]>) -> Self {
+        if !references.is_sorted_by(|one, next| one < next) {
+            return self.with_references(references.iter().cloned());
+        }
+        Arc::make_mut(&mut self.0).references = references.clone();
         self
     }
 

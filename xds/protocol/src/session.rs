@@ -11,6 +11,7 @@ mod gate;
 mod heartbeat;
 mod plan;
 mod precedent;
+mod recollection;
 mod search;
 mod sent;
 mod sotw;
@@ -122,12 +123,15 @@ impl Session {
                 None => Name::from(name.as_ref()),
             }
         };
+        let unknown_until = self.now + self.config.reference_wait;
         let added = match (names, self.dialect) {
             (Names::Change { subscribe, unsubscribe, initial_versions }, _) => {
                 let legacy = if is_first { legacy } else { LegacyWildcard::Denied };
                 let added = delta::apply(subscription, (&subscribe, &unsubscribe), legacy, intern);
                 if is_first {
                     subscription.claim = delta::claim(initial_versions);
+                    let is_returning = !matches!(subscription.claim, Claim::Nothing);
+                    subscription.unknown_until = is_returning.then_some(unknown_until);
                     // A client that lists what it holds is not waiting to be initialised.
                     subscription.answer_due &= matches!(subscription.claim, Claim::Nothing);
                 }
@@ -146,6 +150,7 @@ impl Session {
                 };
                 if is_first {
                     subscription.is_returning = !version.is_empty();
+                    subscription.unknown_until = subscription.is_returning.then_some(unknown_until);
                     subscription.claim = sotw::claim(subscription, version);
                 }
                 let is_full = resource_type.is_full_state_in_sotw();
@@ -173,6 +178,10 @@ impl Session {
             .iter()
             .map(|(resource_type, subscription)| (resource_type.clone(), subscription.interest.clone()))
             .collect();
+        let unknown_until = self.now + self.config.reference_wait;
+        for subscription in self.subscriptions.values_mut() {
+            subscription.unknown_until = subscription.unknown_until.map(|_| unknown_until);
+        }
         for (resource_type, interest) in asked {
             self.report_missing(&resource_type, interest.named(), true);
         }

@@ -17,6 +17,7 @@
 //! idle                                      no timer is running
 //! settled 2 / unsettled                     whether the client is known to have a revision
 //! reconnect                                 a new session; the client remembers versions
+//! reconnect remembered                      and the server, what the client had
 //! ```
 
 #[path = "scenarios/script.rs"]

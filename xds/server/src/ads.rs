@@ -22,6 +22,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 
+use crate::auth::{Authenticator, Complaints, Credentials, PeerCertificates};
 use crate::client_status::ClientStatus;
 use crate::event::Queue;
 use crate::families;
@@ -58,6 +59,8 @@ pub struct AdsConfig {
     pub spare_after: Option<NonZeroUsize>,
     /// What clients see as `control_plane.identifier` (R7); `pilotage`.
     pub identifier: String,
+    /// Decides whose streams are served; `None` serves everyone who reaches the server.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl Default for AdsConfig {
@@ -70,13 +73,14 @@ impl Default for AdsConfig {
             admitted_at_once: 64,
             spare_after: NonZeroUsize::new(3),
             identifier: "pilotage".to_owned(),
+            authenticator: None,
         }
     }
 }
 
 /// `envoy.service.discovery.v3.AggregatedDiscoveryService`: serves what is in a [`Cache`].
 ///
-/// A stream is refused with `INVALID_ARGUMENT` if its first request has no node with an id, if the id changes later,
+/// A stream is refused as [`AdsConfig::authenticator`] says; with `INVALID_ARGUMENT` if its first request has no node with an id, if the id changes later,
 /// or if a request has no type URL, and with `RESOURCE_EXHAUSTED` beyond a limit of [`AdsConfig`]. It ends with
 /// `UNAVAILABLE` when the server shuts down.
 ///
@@ -118,6 +122,7 @@ pub(crate) struct Shared<K> {
     pub(crate) slabs: Slabs,
     pub(crate) interner: Interner,
     pub(crate) admission: Semaphore,
+    pub(crate) complaints: Complaints,
 }
 
 impl<K: GroupKey> Ads<K> {
@@ -154,6 +159,7 @@ impl<K: GroupKey> Ads<K> {
             slabs: Slabs::new(&config.identifier),
             interner: Interner::default(),
             admission: Semaphore::new(config.admitted_at_once.clamp(1, Semaphore::MAX_PERMITS)),
+            complaints: Complaints::default(),
             config,
         };
         (Self { shared: Arc::new(shared) }, events)
@@ -194,7 +200,8 @@ pub(crate) fn open<K: GroupKey, M: DiscoveryMessage>(
     let extensions = request.extensions();
     let peer = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let retirement = extensions.get::<Retirement>().map(|retirement| retirement.0.clone());
-    let caller = Caller { peer, only, retirement };
+    let credentials = Credentials::of(peer, extensions.get::<PeerCertificates>(), request.headers());
+    let caller = Caller { credentials, only, retirement };
     let requests = Requests::new(request.into_body(), shared.config.max_request_bytes);
     let (sender, receiver) = mpsc::channel(RESPONSES_AHEAD);
     tokio::spawn(stream::serve::<K, M>(shared.clone(), caller, requests, sender));

@@ -9,10 +9,11 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{Holding, Resource, ResourceType, Revision, Snapshot, Spared};
+use pilotage_protocol::{Collection, Holding, Resource, ResourceType, Revision, Snapshot, Spared};
 use tokio::sync::{Notify, oneshot};
 
 use crate::StreamId;
+use crate::history::History;
 use crate::precedents::Docket;
 use crate::rejections::{Kind, Rejections};
 
@@ -27,6 +28,7 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct Members {
     latest: Option<Snapshot>,
+    history: History,
     rejections: Rejections,
     listeners: HashMap<StreamId, Arc<Listener>>,
 }
@@ -124,6 +126,9 @@ impl Group {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.precedents.clear();
         let changed = former.as_ref().map_or(u32::MAX, |former| changed_types(former, &snapshot));
+        if let Some(former) = &former {
+            members.history.replaced(former, &snapshot);
+        }
         let mut moved = false;
         for listener in members.listeners.values() {
             if listener.types.load(Ordering::SeqCst) & changed != 0 {
@@ -174,6 +179,21 @@ impl Group {
     /// What clients of a kind are spared.
     pub(crate) fn spared(&self, kind: &Kind) -> Option<Arc<Spared>> {
         self.members().rejections.spared(kind)
+    }
+
+    /// Keeps what the client of a stream that ends may come back with.
+    pub(crate) fn remember(&self, states: Vec<(ResourceType, Arc<Collection>)>) {
+        let mut members = self.members();
+        states.into_iter().for_each(|(resource_type, state)| members.history.keep(resource_type, state));
+    }
+
+    /// The state that clients of the group had under this version of a type, if that was not long ago.
+    pub(crate) fn recollection(
+        &self,
+        resource_type: &ResourceType,
+        version: &str,
+    ) -> Option<Arc<Collection>> {
+        self.members().history.find(resource_type, version)
     }
 
     /// Adds a stream, and says whether it is the first.

@@ -31,12 +31,14 @@
 #![forbid(unsafe_code)]
 
 mod ads;
+mod auth;
 mod cache;
 mod client_status;
 mod event;
 mod families;
 mod frames;
 mod group;
+mod history;
 mod interner;
 mod message;
 mod observer;
@@ -52,11 +54,16 @@ mod streams;
 mod transfer;
 
 pub use ads::{Ads, AdsConfig};
+pub use auth::{Authenticator, Credentials, PeerCertificates, Permit};
 pub use cache::{Cache, GroupKey};
 pub use event::{Answer, Demand, Event, Events, Outcome};
 pub use observer::Observer;
+#[cfg(feature = "tls")]
+pub use serve::serve_tls;
 pub use serve::{ServeConfig, serve};
 pub use streams::{Mark, StreamId, StreamStatus, Streams, TypeStatus};
 
 pub use pilotage_protocol as protocol;
 pub use pilotage_protos::discovery::Node;
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;

@@ -1,4 +1,4 @@
-//! Accepts connections and serves gRPC on them until told to stop.
+//! Accepts connections, in plaintext or over TLS, and serves gRPC on them until told to stop.
 //!
 //! The accept loop is our own, so that a shutdown can first ask every connection to finish (GOAWAY) and then, after a
 //! deadline, cut those that do not.
@@ -12,6 +12,7 @@ use futures_util::future::OptionFuture;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,11 @@ use tonic::codegen::Service;
 use tonic::service::Routes;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tracing::{debug, warn};
+
+use crate::PeerCertificates;
+
+#[cfg(feature = "tls")]
+mod tls;
 
 /// How connections are treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,14 @@ fn jittered(duration: Duration) -> Duration {
 /// The pause after a failed accept: running out of file descriptors fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How a connection is protected, decided anew for each.
+#[derive(Clone)]
+enum Protection {
+    None,
+    #[cfg(feature = "tls")]
+    Tls(tls::Tls),
+}
+
 /// Serves `routes` on plaintext connections until `shutdown` is cancelled, and returns when all of them are closed.
 ///
 /// The services should end their streams on the same token; what is still open after
@@ -67,6 +81,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> usize {
+    serve_protected(listener, routes, Protection::None, shutdown, config).await
+}
+
+/// The same over TLS: each new connection goes by what `tls` holds when it is accepted, so that certificates are
+/// replaced without a connection being lost.
+///
+/// The configuration has to offer `h2` by ALPN. What a client shows is in the request's extensions as
+/// [`PeerCertificates`](crate::PeerCertificates); whether it has to show anything is the configuration's to say.
+#[cfg(feature = "tls")]
+pub async fn serve_tls(
+    listener: TcpListener,
+    routes: Routes,
+    tls: tokio::sync::watch::Receiver<std::sync::Arc<tokio_rustls::rustls::ServerConfig>>,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> usize {
+    serve_protected(listener, routes, Protection::Tls(tls::Tls::new(tls)), shutdown, config).await
+}
+
+async fn serve_protected(
+    listener: TcpListener,
+    routes: Routes,
+    protection: Protection,
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> usize {
@@ -81,7 +121,9 @@ pub async fn serve(
         };
         match accepted {
             Ok((socket, _)) => {
-                let connection = serve_connection(socket, routes.clone(), shutdown.clone(), config.clone());
+                let routes = routes.clone();
+                let connection =
+                    protect(socket, protection.clone(), routes, shutdown.clone(), config.clone());
                 let cut = cut.clone();
                 connections.spawn(async move {
                     tokio::select! {
@@ -113,18 +155,39 @@ pub async fn serve(
     remaining
 }
 
-async fn serve_connection(
+async fn protect(
     socket: TcpStream,
+    protection: Protection,
     routes: Routes,
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let info: TcpConnectInfo = socket.connect_info();
+    let info = socket.connect_info();
+    match protection {
+        Protection::None => {
+            serve_connection(socket, (info, PeerCertificates::default()), routes, shutdown, config).await
+        }
+        #[cfg(feature = "tls")]
+        Protection::Tls(tls) => {
+            let (stream, certificates) = tls.accept(socket).await?;
+            serve_connection(stream, (info, certificates), routes, shutdown, config).await
+        }
+    }
+}
+
+async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    socket: S,
+    (info, certificates): (TcpConnectInfo, PeerCertificates),
+    routes: Routes,
+    shutdown: CancellationToken,
+    config: ServeConfig,
+) -> io::Result<()> {
     let retirement = Retirement(CancellationToken::new());
     let of_requests = retirement.clone();
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(info.clone());
+        request.extensions_mut().insert(certificates.clone());
         request.extensions_mut().insert(of_requests.clone());
         routes.clone().call(request)
     });

@@ -4,7 +4,6 @@
 //! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use tracing::{Instrument, debug, field, info, info_span, warn};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ads::Shared;
+use crate::auth::{Credentials, Permit};
 use crate::event::{Answer, Demand, Event, Outcome};
 use crate::frames::{Requests, decode};
 use crate::group::{Errand, Group};
@@ -38,7 +38,7 @@ const LOGGED_TYPES: usize = 64;
 
 /// What is known of a stream before its client has said anything.
 pub(crate) struct Caller {
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) credentials: Credentials,
     /// The type that a single-type service serves.
     pub(crate) only: Option<ResourceType>,
     /// Cancelled when the connection has reached its age.
@@ -60,7 +60,7 @@ pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
         "stream",
         stream = %id,
         dialect = ?M::DIALECT,
-        peer = caller.peer.map(field::display),
+        peer = caller.credentials.peer.map(field::display),
         node = field::Empty,
         group = field::Empty,
     );
@@ -92,6 +92,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     requests: &mut Requests,
     responses: &mpsc::Sender<Result<Parts, Status>>,
 ) -> Result<(), Status> {
+    let permit = permit(shared, caller).await?;
     let patience = shared.config.first_message_timeout;
     let begun = timeout(patience, requests.begun()).await;
     begun.map_err(|_| Status::deadline_exceeded(format!("no request came within {patience:?}")))??;
@@ -109,6 +110,9 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
     })?;
+    if let Some(permit) = permit {
+        permit(&node).map_err(|status| refused(shared, caller, Some(&node), status))?;
+    }
     let limit = shared.config.max_node_bytes;
     if node.encoded_len() > limit {
         let message = format!("the node of {} exceeds {limit} bytes", node.id);
@@ -151,6 +155,26 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             }
         }
     }
+}
+
+/// What the client may be, where that is asked.
+async fn permit<K: GroupKey>(shared: &Shared<K>, caller: &Caller) -> Result<Option<Permit>, Status> {
+    let Some(authenticator) = &shared.config.authenticator else { return Ok(None) };
+    let patience = shared.config.first_message_timeout;
+    let asked = timeout(patience, authenticator.authenticate(caller.credentials.clone())).await;
+    let asked =
+        asked.unwrap_or_else(|_| Err(Status::unavailable("who the client is was not found out in time")));
+    asked.map(Some).map_err(|status| refused(shared, caller, None, status))
+}
+
+/// Logs a refusal, once for each client and reason: a client that is refused tries again for ever.
+fn refused<K: GroupKey>(shared: &Shared<K>, caller: &Caller, node: Option<&Node>, status: Status) -> Status {
+    let peer = caller.credentials.peer.map(|peer| peer.ip());
+    let node = node.map(|node| node.id.as_str());
+    if shared.complaints.is_new((peer, node, status.message())) {
+        warn!(node, code = ?status.code(), reason = status.message(), "a client is refused; this is not said again");
+    }
+    status
 }
 
 async fn retired(caller: &Caller) {
@@ -198,7 +222,8 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         let node = Arc::new(node);
         let session = Session::new(dialect, profile, shared.config.session.clone(), Instant::now())
             .with_features(features);
-        let registration = shared.streams.register(id, (group.clone(), node.clone()), (dialect, caller.peer));
+        let registration =
+            shared.streams.register(id, (group.clone(), node.clone()), (dialect, caller.credentials.peer));
         let (members, is_first) = shared.cache.join(&group, id, registration.entry.listener.clone());
         if is_first {
             shared.queue.push(Event::Demand(Demand::Opened { group, node }));
@@ -309,12 +334,29 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
             Names::Repeated { .. } | Names::Shared { .. } => false,
         };
+        let quoted = self.quoted_version(&request);
         self.session.handle_request(Instant::now(), request).map_err(refusal)?;
+        if let Some(state) = quoted.and_then(|version| self.group.recollection(&resource_type, &version)) {
+            self.session.handle_recollection(&resource_type, &state);
+        }
         if lists_names {
             self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
         }
         self.may_have_responses = true;
         Ok(())
+    }
+
+    /// The version of all of a type that a client has come back with.
+    fn quoted_version(&self, request: &Request) -> Option<String> {
+        let is_first = self.session.interest(&request.resource_type).is_none();
+        match &request.names {
+            Names::Exactly { version, .. } | Names::Repeated { version }
+                if is_first && !version.is_empty() =>
+            {
+                Some(version.clone())
+            }
+            _ => None,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -488,6 +530,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 impl<K: GroupKey> Drop for Conversation<'_, K> {
     fn drop(&mut self) {
         self.shared.observer.closed(self.registration.entry.id);
+        self.group.remember(self.session.recollections());
         if self.group.leave(self.registration.entry.id) {
             let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));

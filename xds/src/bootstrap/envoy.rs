@@ -1,13 +1,16 @@
 //! The bootstrap of an Envoy, as a sidecar or a gateway.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{Dialect, Node};
+use super::{Dialect, Node, SecretFile};
 
 /// The name of the static cluster through which Envoy reaches the server.
 const XDS_CLUSTER: &str = "pilotage-xds";
+
+const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// What an Envoy's bootstrap needs beyond its node.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +33,9 @@ pub struct EnvoyOptions {
     /// Sidecar: iptables redirect the workload's connections to it, the outgoing to 15001 and the incoming to 15006
     #[arg(long, conflicts_with_all = ["egress_port", "tcp_egress"])]
     pub intercepted: bool,
+    /// The folder for the small files through which Envoy reads certificates and tokens anew when they change
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
 }
 
 /// What an Envoy stands in front of.
@@ -42,8 +48,13 @@ pub enum Kind {
     Gateway,
 }
 
-/// The bootstrap, as Envoy's `Bootstrap` message in JSON.
-pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
+/// The bootstrap, as Envoy's `Bootstrap` message in JSON, and the files that it refers to, which are to be written into
+/// [`EnvoyOptions::secrets_dir`].
+///
+/// # Errors
+/// The node has certificates or a token, and there is no folder for those files; or they do not go together.
+pub fn envoy(node: &Node, options: &EnvoyOptions) -> anyhow::Result<(Value, Vec<SecretFile>)> {
+    let trust = node.trust.of_envoy(&node.server, options.secrets_dir.as_deref())?;
     let mut metadata = match options.kind {
         Kind::Sidecar => node.metadata("sidecar"),
         Kind::Gateway => node.metadata("gateway"),
@@ -66,7 +77,14 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
     };
     // No fetch timeout: warming waits for the answer, however long a server is away (R39, E2).
     let source = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"});
-    json!({
+    let mut cluster = xds_cluster(node);
+    if let Some(socket) = trust.transport_socket {
+        cluster["transport_socket"] = socket;
+    }
+    if let Some(filters) = trust.http_filters {
+        cluster["typed_extension_protocol_options"][PROTOCOL_OPTIONS]["http_filters"] = filters;
+    }
+    let bootstrap = json!({
         "node": identity,
         "admin": {"address": address(options.admin)},
         "dynamic_resources": {
@@ -79,13 +97,14 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> Value {
             "cds_config": source,
             "lds_config": source,
         },
-        "static_resources": {"clusters": [xds_cluster(node)]},
+        "static_resources": {"clusters": [cluster]},
         // Envoy refuses a whole route configuration over one large regular expression; the default limit is 100.
         "layered_runtime": {"layers": [{
             "name": "pilotage",
             "static_layer": {"re2": {"max_program_size": {"error_level": 32768}}},
         }]},
-    })
+    });
+    Ok((bootstrap, trust.files))
 }
 
 fn xds_cluster(node: &Node) -> Value {
@@ -100,7 +119,7 @@ fn xds_cluster(node: &Node) -> Value {
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": host}}]}],
         },
         "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            PROTOCOL_OPTIONS: {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 // A half-open connection would otherwise hold a dead stream for ever (E11).
                 "explicit_http_config": {

@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use super::Node;
 
 /// The bootstrap, as JSON.
-pub fn grpc(node: &Node) -> Value {
+///
+/// # Errors
+/// Certificates that do not go together.
+pub fn grpc(node: &Node) -> anyhow::Result<Value> {
+    let trust = node.trust.of_grpc()?;
     let mut identity = json!({"id": node.id, "cluster": node.namespace, "metadata": node.metadata("grpc")});
     if let Some(locality) = node.locality() {
         identity["locality"] = locality;
@@ -16,13 +20,14 @@ pub fn grpc(node: &Node) -> Value {
     } else {
         node.server.host.clone()
     };
-    json!({
-        "xds_servers": [{
-            "server_uri": format!("{host}:{}", node.server.port),
-            "channel_creds": [{"type": "insecure"}],
-            // Clients of today speak v3 only; older ones ask for the feature by name.
-            "server_features": ["xds_v3"],
-        }],
-        "node": identity,
-    })
+    let mut server = json!({
+        "server_uri": format!("{host}:{}", node.server.port),
+        "channel_creds": [trust.channel],
+        // Clients of today speak v3 only; older ones ask for the feature by name.
+        "server_features": ["xds_v3"],
+    });
+    if let Some(call) = trust.call {
+        server["call_creds"] = json!([call]);
+    }
+    Ok(json!({"xds_servers": [server], "node": identity}))
 }

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use super::{Format, print};
-use crate::bootstrap::{EnvoyOptions, Node, envoy, grpc};
+use crate::bootstrap::{EnvoyOptions, Node, SecretFile, envoy, grpc};
 
 /// Write the bootstrap file of a client
 #[derive(Debug, clap::Args)]
@@ -12,6 +14,8 @@ Examples:
   pilotage bootstrap envoy --id web-1 --namespace shop > envoy.yaml && envoy -c envoy.yaml
   pilotage bootstrap envoy --id web-1 --namespace shop --label app=web --intercepted > envoy.yaml
   pilotage bootstrap envoy --kind gateway --id edge-1 --label istio=ingressgateway > edge.yaml
+  pilotage bootstrap envoy --id web-1 --namespace shop --server xds.example:18000 --tls-ca ca.crt \\
+    --tls-cert web-1.crt --tls-key web-1.key --secrets-dir . > envoy.yaml
   pilotage bootstrap grpc --id client-1 --namespace shop > xds.json && GRPC_XDS_BOOTSTRAP=xds.json ./client")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -39,8 +43,14 @@ enum Client {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.client {
-        Client::Envoy { node, options, output } => print(&envoy(node, options), *output)?,
-        Client::Grpc { node } => print(&grpc(node), Format::Json)?,
+        Client::Envoy { node, options, output } => {
+            let (bootstrap, files) = envoy(node, options)?;
+            for SecretFile { path, content } in files {
+                std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            print(&bootstrap, *output)?;
+        }
+        Client::Grpc { node } => print(&grpc(node)?, Format::Json)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,21 +5,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use pilotage_server::{Ads, AdsConfig, Cache, ServeConfig, serve};
+use anyhow::Context;
+use pilotage_server::{Ads, AdsConfig, Cache, ServeConfig, serve, serve_tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
 
 use super::ready::{Ready, ReadyArgs};
 use super::settings_file;
 use super::sources::Sources;
 use crate::admin::{self, Metrics, Pages, Readiness, Task};
 use crate::pipeline::{Grouping, Inputs, Pipeline};
-use crate::settings::{LogFormat, Settings};
+use crate::settings::{Clients, LogFormat, Settings};
 use crate::telemetry;
+use crate::trust::{self, Guard};
+
+/// How long sources may take to end, and what is kept of them to be written.
+const SAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serve a folder of manifests, or a Kubernetes cluster, to Envoys and gRPC clients, live
 #[derive(Debug, clap::Args)]
@@ -29,6 +35,7 @@ Examples:
   pilotage serve --dir manifests --listen 127.0.0.1:0 --ready-file ready.json
   pilotage serve --config pilotage.yaml --log-format json
   pilotage serve --kubernetes --kubeconfig ~/.kube/config
+  pilotage serve --dir manifests --listen 0.0.0.0:18000 --tls-cert xds.crt --tls-key xds.key --client-ca clients.crt
 
 When it is ready, it prints one line on standard output: {\"ready\":true,\"xds\":\"127.0.0.1:18000\"}. Logs go to standard
 error. On SIGTERM or Ctrl-C streams are ended, and the exit code is 0.")]
@@ -54,6 +61,24 @@ pub(super) struct Args {
     /// Allow plaintext xDS on an address that is not loopback; everyone who can reach it can read every route
     #[arg(long)]
     allow_plaintext_off_loopback: bool,
+    /// The server's certificate with its chain, as PEM; with --tls-key, xDS is served over TLS
+    #[arg(long, value_name = "FILE", env = "PILOTAGE_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert, as PEM
+    #[arg(long, value_name = "FILE", env = "PILOTAGE_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// The authorities of clients' certificates, as PEM
+    #[arg(long, value_name = "FILE", env = "PILOTAGE_CLIENT_CA")]
+    client_ca: Option<PathBuf>,
+    /// Take service-account tokens for this audience; may be given several times
+    #[arg(long = "token-audience", value_name = "AUDIENCE", env = "PILOTAGE_TOKEN_AUDIENCE")]
+    token_audiences: Vec<String>,
+    /// Whether clients must show who they are [default: required with --client-ca or --token-audience, else off]
+    #[arg(long, value_enum, env = "PILOTAGE_CLIENTS")]
+    clients: Option<Clients>,
+    /// The folder in which the last good state outlives the process [default: none]
+    #[arg(long, value_name = "DIR", env = "PILOTAGE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
     /// A settings file; `pilotage settings reference` says what may be in it
     #[arg(long, value_name = "FILE", env = "PILOTAGE_CONFIG")]
     config: Option<PathBuf>,
@@ -100,22 +125,34 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if let Some(level) = &args.log_level {
         settings.log.level.clone_from(level);
     }
+    if args.state_dir.is_some() {
+        settings.state.dir.clone_from(&args.state_dir);
+    }
+    let trust = &mut settings.trust;
+    for (from, to) in [
+        (&args.tls_cert, &mut trust.certificate),
+        (&args.tls_key, &mut trust.key),
+        (&args.client_ca, &mut trust.client_authority),
+    ] {
+        if from.is_some() {
+            to.clone_from(from);
+        }
+    }
+    if !args.token_audiences.is_empty() {
+        trust.token_audiences.clone_from(&args.token_audiences);
+    }
+    trust.clients = args.clients.or(trust.clients);
     settings.allow_plaintext_off_loopback |= args.allow_plaintext_off_loopback;
     Ok(settings)
 }
 
 async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Result<()> {
     let listen = settings.listen;
-    if !listen.ip().is_loopback() && !settings.allow_plaintext_off_loopback {
-        bail!(
-            "{listen} is not loopback, and xDS is plaintext: everyone who can reach it could read every route; listen \
-             on 127.0.0.1, or say --allow-plaintext-off-loopback"
-        );
-    }
     // Signals are heard from here on, so that none is lost while the folder is read.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sources = Sources::open(settings).await?;
+    let Guard { certificates, authenticator } = Guard::open(settings, sources.cluster())?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
@@ -125,8 +162,8 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let cache = Cache::new();
     let grouping = Grouping::default();
     let assign = grouping.clone();
-    let (ads, clients) =
-        Ads::new(cache.clone(), move |node| assign.of(node), AdsConfig::default(), shutdown.clone());
+    let ads = AdsConfig { authenticator, ..AdsConfig::default() };
+    let (ads, clients) = Ads::new(cache.clone(), move |node| assign.of(node), ads, shutdown.clone());
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
     let streams = ads.streams().clone();
@@ -136,13 +173,22 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let told = (is_ready, metrics);
     let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
     let (positions, secrets) = (sources.positions(), sources.secrets());
-    let inputs = Inputs { sources: sources.start(&shutdown, &pages), clients, positions, secrets };
+    let following = TaskTracker::new();
+    let inputs =
+        Inputs { sources: sources.start(&following, &shutdown, &pages), clients, positions, secrets };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
         ..ServeConfig::default()
     };
-    let server = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), config));
+    let server = match certificates {
+        None => tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), config)),
+        Some(certificates) => {
+            let tls = certificates.configuration();
+            tokio::spawn(trust::follow(certificates));
+            tokio::spawn(serve_tls(listener, ads.routes(), tls, shutdown.clone(), config))
+        }
+    };
 
     let mut first_translation = Some(first_translation);
     let name = loop {
@@ -160,6 +206,11 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     shutdown.cancel();
     let cut = server.await?;
     pipeline.await?;
+    // What is to be kept is written once the sources have ended.
+    following.close();
+    if timeout(SAVE_WITHIN, following.wait()).await.is_err() {
+        warn!("the last good state may lack the latest changes");
+    }
     info!(cut, "ended");
     Ok(())
 }

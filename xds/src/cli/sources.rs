@@ -12,10 +12,12 @@ use pilotage_watcher::kubernetes::{
 use pilotage_watcher::{Batch, Kind, Overlay, Positions, SourceName};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::admin::{Currency, Metrics, Pages, Readiness};
 use crate::settings::{Kubernetes, Settings};
+use crate::state::{Endpoints, LastGood};
 
 /// Batches of changes that wait for the pipeline; a source that is faster waits itself.
 const BATCHES_AHEAD: usize = 16;
@@ -24,6 +26,14 @@ const BATCHES_AHEAD: usize = 16;
 pub(super) struct Sources {
     directory: Option<DirectorySource>,
     kubernetes: Option<KubernetesSource>,
+    /// What is kept of each beyond the process.
+    kept: Kept,
+}
+
+#[derive(Default)]
+struct Kept {
+    directory: Option<LastGood>,
+    kubernetes: Option<LastGood>,
 }
 
 impl Sources {
@@ -47,7 +57,17 @@ impl Sources {
                  `directory` or `kubernetes` in the settings file"
             );
         }
-        Ok(Self { directory, kubernetes })
+        let mut kept = Kept::default();
+        if let Some(folder) = &settings.state.dir {
+            let open = |name, positions, endpoints| LastGood::open(folder, name, positions, endpoints);
+            if let Some(source) = &directory {
+                kept.directory = Some(open(source.name(), source.positions(), Endpoints::Kept)?);
+            }
+            if let Some(source) = &kubernetes {
+                kept.kubernetes = Some(open(source.name(), Positions::default(), Endpoints::Fleeting)?);
+            }
+        }
+        Ok(Self { directory, kubernetes, kept })
     }
 
     /// Their names.
@@ -61,13 +81,23 @@ impl Sources {
         self.directory.as_ref().map(DirectorySource::positions).unwrap_or_default()
     }
 
+    /// The way to the cluster, where one is watched.
+    pub(super) fn cluster(&self) -> Option<&Connection> {
+        self.kubernetes.as_ref().map(KubernetesSource::connection)
+    }
+
     /// Where Secrets are asked for by name, where that has to be done.
     pub(super) fn secrets(&self) -> Option<watch::Sender<SecretReferences>> {
         self.kubernetes.as_ref().map(KubernetesSource::secrets)
     }
 
-    /// Follows them until `shutdown`; what may be out of date is told on `pages`.
-    pub(super) fn start(self, shutdown: &CancellationToken, pages: &Pages) -> mpsc::Receiver<Batch> {
+    /// Follows them by `tasks` until `shutdown`; what may be out of date is told on `pages`.
+    pub(super) fn start(
+        self,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+        pages: &Pages,
+    ) -> mpsc::Receiver<Batch> {
         let (batches, joined) = mpsc::channel(BATCHES_AHEAD);
         let ended = || shutdown.clone().cancelled_owned();
         if let Some(kubernetes) = &self.kubernetes {
@@ -78,20 +108,28 @@ impl Sources {
                 let overlay = Overlay::new(directory.name(), kubernetes.name());
                 let (upper, upper_batches) = mpsc::channel(BATCHES_AHEAD);
                 let (lower, lower_batches) = mpsc::channel(BATCHES_AHEAD);
-                tokio::spawn(directory.run(upper, ended()));
-                tokio::spawn(kubernetes.run(lower, ended()));
-                tokio::spawn(join(overlay, upper_batches, lower_batches, batches));
+                tasks.spawn(directory.run(kept(tasks, self.kept.directory, upper), ended()));
+                tasks.spawn(kubernetes.run(kept(tasks, self.kept.kubernetes, lower), ended()));
+                tasks.spawn(join(overlay, upper_batches, lower_batches, batches));
             }
             (Some(directory), None) => {
-                tokio::spawn(directory.run(batches, ended()));
+                tasks.spawn(directory.run(kept(tasks, self.kept.directory, batches), ended()));
             }
             (None, Some(kubernetes)) => {
-                tokio::spawn(kubernetes.run(batches, ended()));
+                tasks.spawn(kubernetes.run(kept(tasks, self.kept.kubernetes, batches), ended()));
             }
             (None, None) => {}
         }
         joined
     }
+}
+
+/// Where a source is to send its batches, so that what it says is kept where that is wanted.
+fn kept(tasks: &TaskTracker, state: Option<LastGood>, to: mpsc::Sender<Batch>) -> mpsc::Sender<Batch> {
+    let Some(state) = state else { return to };
+    let (batches, from) = mpsc::channel(BATCHES_AHEAD);
+    tasks.spawn(state.pass_on(from, to));
+    batches
 }
 
 /// Joins two sources until both have ended, or nobody listens.

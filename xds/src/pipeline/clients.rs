@@ -129,8 +129,8 @@ fn rejected(node: &Arc<str>, of: &ResourceType, suspect: &Resource, rejection: &
         Problem::new(Code::RejectedByClient, format!("{node} rejected {of} {}: {words}", suspect.name()))
             .hint("the client keeps what it had; correct the object, and it is sent again");
     let sources = suspect.origin().and_then(|origin| origin.downcast_ref::<Sources>());
-    match sources.and_then(|sources| sources.0.last()) {
-        Some(object) => problem.on(object.clone(), ""),
+    match sources.and_then(|sources| sources.objects().pop()) {
+        Some(object) => problem.on(object, ""),
         None => problem,
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pilotage_compile::{Compiled, Group, Settings, check, compile};
+use pilotage_compile::{Catalog, Compiled, Group};
 use pilotage_protocol::{Name, Revision};
-use pilotage_watcher::{Problem, Touched, World};
+use pilotage_watcher::{Touched, World};
 use tokio::task::JoinHandle;
 
 /// One group to compile.
@@ -19,8 +19,8 @@ pub(super) struct Order {
 /// What came of a compile.
 pub(super) struct Outcome {
     pub(super) compiled: Vec<(Group, Compiled)>,
-    /// All that is wrong with the world as it was.
-    pub(super) problems: Vec<Problem>,
+    /// The world as it was read.
+    pub(super) catalog: Catalog,
     /// How long the groups took.
     pub(super) took: Duration,
 }
@@ -35,25 +35,20 @@ pub(super) struct Compiling {
 }
 
 impl Compiling {
-    /// Begins to compile `orders` from the world as it is now.
-    pub(super) fn start(
-        world: World,
-        settings: Arc<Settings>,
-        orders: Vec<Order>,
-        revision: Revision,
-    ) -> Self {
+    /// Begins to compile `orders` from the world as it is now; `catalog` is what was read of it before.
+    pub(super) fn start(catalog: Catalog, world: World, orders: Vec<Order>, revision: Revision) -> Self {
         let job = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
+            let catalog = catalog.follow(&world);
             let compiled = orders
                 .into_iter()
                 .map(|order| {
                     let previous = order.previous.as_deref();
-                    let compiled = compile(&world, &order.group, &settings, &order.demanded, previous);
+                    let compiled = catalog.compile(&order.group, &order.demanded, previous);
                     (order.group, compiled)
                 })
                 .collect();
-            let took = started.elapsed();
-            Outcome { compiled, problems: check(&world, &settings), took }
+            Outcome { compiled, catalog, took: started.elapsed() }
         });
         Self { job, revision, overtaken: Touched::default() }
     }

@@ -4,49 +4,75 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotage_watcher::{Problem, Severity};
+use pilotage_watcher::{Code, ObjectKey, Problem, Severity};
 use tracing::{error, info, warn};
 
 /// All problems by the scope that they were found in: a file, the translation, a client's rejection.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    scopes: BTreeMap<Arc<str>, Vec<Problem>>,
+    scopes: BTreeMap<Arc<str>, BTreeMap<Identity, Problem>>,
+}
+
+/// By what two reports are of one problem; its place may have moved with the text above it, but not to another file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    object: Option<ObjectKey>,
+    path: String,
+    code: Code,
+    message: String,
+    file: Option<Arc<str>>,
+}
+
+impl Identity {
+    fn of(problem: &Problem) -> Self {
+        Self {
+            object: problem.object.clone(),
+            path: problem.path.clone(),
+            code: problem.code,
+            message: problem.message.clone(),
+            file: problem.position.as_ref().map(|at| at.file.clone()),
+        }
+    }
 }
 
 impl Journal {
     /// Replaces what was wrong in a scope, and logs the difference. Says whether there was or is anything.
-    pub(super) fn set(&mut self, scope: &Arc<str>, problems: Vec<Problem>) -> bool {
-        let before = self.scopes.remove(scope).unwrap_or_default();
+    ///
+    /// `place` finds where a problem stands, which takes a look into its document: it is asked for new ones alone.
+    pub(super) fn set(
+        &mut self,
+        scope: &Arc<str>,
+        problems: Vec<Problem>,
+        place: impl Fn(&mut Problem),
+    ) -> bool {
+        let mut before = self.scopes.remove(scope).unwrap_or_default();
         let is_news = !before.is_empty() || !problems.is_empty();
-        for problem in &problems {
-            if !before.iter().any(|old| is_same(old, problem)) {
-                log(problem);
+        let mut now = BTreeMap::new();
+        for mut problem in problems {
+            let identity = Identity::of(&problem);
+            let known = before.remove(&identity);
+            if let Some(known) = known {
+                problem.position = problem.position.or(known.position);
+            } else if !now.contains_key(&identity) {
+                place(&mut problem);
+                log(&problem);
             }
+            now.entry(identity).or_insert(problem);
         }
-        for old in &before {
-            if !problems.iter().any(|problem| is_same(old, problem)) {
-                info!(code = %old.code, "solved: {old}");
-            }
+        for old in before.values() {
+            info!(code = %old.code, "solved: {old}");
         }
-        if !problems.is_empty() {
-            self.scopes.insert(scope.clone(), problems);
+        if !now.is_empty() {
+            self.scopes.insert(scope.clone(), now);
         }
         is_news
     }
 
     /// How many problems of a severity are open.
     pub(super) fn count(&self, severity: Severity) -> usize {
-        self.scopes.values().flatten().filter(|problem| problem.severity == severity).count()
+        let all = self.scopes.values().flat_map(BTreeMap::values);
+        all.filter(|problem| problem.severity == severity).count()
     }
-}
-
-/// Whether two reports are of one problem; its place may have moved with the text above it.
-fn is_same(one: &Problem, other: &Problem) -> bool {
-    one.code == other.code
-        && one.object == other.object
-        && one.path == other.path
-        && one.message == other.message
-        && one.position.as_ref().map(|at| &at.file) == other.position.as_ref().map(|at| &at.file)
 }
 
 fn log(problem: &Problem) {

@@ -29,7 +29,7 @@ pub(super) fn hosts(
     routing: &Routing<'_>,
     report: &mut Report,
 ) -> Vec<VirtualHost> {
-    let mut claims: Vec<&Claim<'_>> = routing.claims().iter().collect();
+    let mut claims: Vec<&Claim> = routing.claims().to_vec();
     claims.sort_by_key(|claim| claim.service.precedence());
     let mut bindings: BTreeMap<String, Binding> = BTreeMap::new();
     for bound in servers {
@@ -78,7 +78,7 @@ pub(super) fn hosts(
 
 fn bind(
     binding: &mut Binding,
-    claim: &Claim<'_>,
+    claim: &Claim,
     bound: &Bound<'_>,
     redirect: bool,
     port: u16,
@@ -129,7 +129,7 @@ pub(super) fn server_host<'a>(
 /// Those of some names that a server covers for a VirtualService: the narrower of each and a host of the server.
 pub(super) fn covered(
     names: &[String],
-    claim: &Claim<'_>,
+    claim: &Claim,
     bound: &Bound<'_>,
     report: &mut Report,
 ) -> Vec<String> {
@@ -149,7 +149,7 @@ pub(super) fn covered(
 }
 
 /// Whether a host of a VirtualService meets one of a server.
-pub(super) fn covered_by_claim(claim: &Claim<'_>, bound: &Bound<'_>) -> bool {
+pub(super) fn covered_by_claim(claim: &Claim, bound: &Bound<'_>) -> bool {
     let hosts: Vec<String> = claim.hosts.iter().map(|(_, host)| host.clone()).collect();
     // What is wrong with the hosts of a server is told where its names are taken.
     !covered(&hosts, claim, bound, &mut Report::default()).is_empty()
@@ -167,7 +167,7 @@ fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
 }
 
 /// What is wrong with how a VirtualService names its gateways and hosts, whichever proxy asks.
-pub(crate) fn check(claim: &Claim<'_>, world: &pilotage_watcher::World, report: &mut Report) {
+pub(crate) fn check(claim: &Claim, world: &pilotage_watcher::World, report: &mut Report) {
     let spec = Place::new(claim.source.clone(), "spec");
     let mut servers = Vec::new();
     let mut all_known = true;

@@ -216,9 +216,9 @@ fn first_tcp_rule(
 }
 
 /// The VirtualServices that name a server's Gateway, the oldest first.
-fn claims<'a, 'w>(bound: &Bound<'_>, routing: &'a Routing<'w>) -> Vec<&'a Claim<'w>> {
+fn claims<'a>(bound: &Bound<'_>, routing: &Routing<'a>) -> Vec<&'a Claim> {
     let mut claims: Vec<_> =
-        routing.claims().iter().filter(|claim| claim.gateways.contains(&bound.gateway)).collect();
+        routing.claims().iter().copied().filter(|claim| claim.gateways.contains(&bound.gateway)).collect();
     claims.sort_by_key(|claim| claim.service.precedence());
     claims
 }

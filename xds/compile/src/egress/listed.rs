@@ -13,7 +13,7 @@ use crate::interception::{insert, opaque};
 use crate::ir::{Address, Branch, Capture, Intake, RouteTable, Service, Side, Speaks};
 use crate::protocol::{Note, of_text};
 use crate::report::Report;
-use crate::routing::{Authority, Reach, Routing, Scope, mesh_hosts, usual};
+use crate::routing::{Authority, Reach, Routing, Scope, mesh_table, usual};
 use crate::sidecar::{Egress, Sidecar};
 
 /// Adds the listeners.
@@ -112,7 +112,7 @@ fn routed(
         }
     };
     let reach = Reach { ports: &listed, routed: &|_| false };
-    let mut hosts = mesh_hosts(&reach, scope, routing, &mut blueprint.report);
+    let mut hosts = mesh_table(&reach, scope, routing, &mut blueprint.report);
     hosts.push(Arc::new(unknown_authority(number, None, scope, sidecar, &mut blueprint.report)));
     let routes: Arc<str> = format!("egress|{name}").into();
     let table = RouteTable { name: routes.clone(), hosts, ignore_port: false };

@@ -38,7 +38,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use super::{MAX_BODY, boolean, duration, filter, fraction, metadata, uint};
 use crate::ir::{
     Absent, Action, Backend, Condition, Forward, HashBy, HeaderEdit, Mirror, PathMatch, PathRewrite,
-    Redirect, RedirectPath, RedirectStatus, RetryPolicy, RouteTable, Rule, TextMatch, VirtualHost,
+    Redirect, RedirectPath, RedirectStatus, RetryPolicy, Rule, TextMatch, VirtualHost,
 };
 use crate::pattern;
 
@@ -50,15 +50,16 @@ const HOST_SELECTION_ATTEMPTS: i64 = 5;
 
 /// A RouteConfiguration, its virtual hosts given as they are encoded: one that changed costs no more than itself.
 pub(crate) fn route_configuration<'a>(
-    table: &RouteTable,
+    name: &str,
+    ignore_port: bool,
     hosts: impl Iterator<Item = &'a Bytes> + Clone,
 ) -> Bytes {
     let head = RouteConfiguration {
-        name: table.name.to_string(),
+        name: name.to_owned(),
         // A cluster may come later than its route; a rule that names none must not take the others down.
         validate_clusters: Some(boolean(false)),
         max_direct_response_body_size_bytes: Some(uint(MAX_BODY as u32)),
-        ignore_port_in_host_matching: table.ignore_port,
+        ignore_port_in_host_matching: ignore_port,
         ..RouteConfiguration::default()
     };
     // A key is one byte, a length at most ten.

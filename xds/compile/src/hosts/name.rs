@@ -1,7 +1,9 @@
 //! Host names: short forms, wildcards, who may see what, and the nearest name to a mistaken one.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdMap;
 
 /// The full name of a host as written in a namespace: one without a dot is a Service of that namespace.
 pub(crate) fn expand(host: &str, namespace: &str, cluster_domain: &str) -> String {
@@ -32,9 +34,9 @@ pub(crate) fn wildcard_covers(wildcard: &str, name: &str) -> bool {
 }
 
 /// The wildcards among names, which stand next to one another: a lookup need not pass all others.
-pub(crate) fn wildcards<T>(names: &BTreeMap<String, T>) -> impl Iterator<Item = (&String, &T)> {
+pub(crate) fn wildcards<T>(names: &OrdMap<Arc<str>, T>) -> impl Iterator<Item = (&Arc<str>, &T)> {
     names
-        .range::<str, _>((Bound::Included("*"), Bound::Unbounded))
+        .range::<_, str>((Bound::Included("*"), Bound::Unbounded))
         .take_while(|(name, _)| name.starts_with('*'))
 }
 

@@ -227,7 +227,7 @@ fn certificate_names(entry: &ServiceEntry, spec: &Place, report: &mut Report) ->
 }
 
 /// What is wrong with WorkloadEntries, whoever selects them.
-pub(super) fn check_workloads(world: &World, report: &mut Report) {
+pub(crate) fn check_workloads(world: &World, report: &mut Report) {
     for entry in world.workload_entries() {
         let meta = &entry.meta;
         let source = ObjectKey::new(Kind::WorkloadEntry, meta.namespace.clone(), meta.name.clone());

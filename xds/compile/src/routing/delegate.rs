@@ -3,13 +3,13 @@
 //! One level only. A delegate's rule stands where the root's stood; its matches are those of both sides that do not
 //! contradict each other, and of its other fields the delegate's own go before the root's, each as a whole.
 
-use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use pilotage_watcher::resources::{
     Delegate, Destination, HttpMatch, HttpRoute, StringMatch, StringMatches, VirtualService, WithMeta,
 };
-use pilotage_watcher::{Code, Kind, ObjectKey, World};
+use pilotage_watcher::{Code, Kind, NamespacedName, ObjectKey, World};
 
 use super::gateway_name;
 use crate::Settings;
@@ -18,29 +18,48 @@ use crate::report::{Place, Report};
 
 /// A rule as it is translated: one that is written, or a root's and its delegate's put together.
 #[derive(Clone, Debug)]
-pub(crate) struct Written<'w> {
-    pub(crate) route: Cow<'w, HttpRoute>,
+pub(crate) struct Written {
+    pub(crate) route: Route,
     /// Where it stands; of two, where the delegate's stands.
     pub(crate) place: Place,
     /// In which short names are looked up.
-    pub(crate) namespace: &'w str,
+    pub(crate) namespace: Arc<str>,
     /// Whether what it hands its requests over to is not there.
     pub(crate) broken: bool,
 }
 
+/// What a rule says: as an object has it, or put together of two.
+#[derive(Clone, Debug)]
+pub(crate) enum Route {
+    /// The rule of this index.
+    Own(Arc<WithMeta<VirtualService>>, usize),
+    Merged(Arc<HttpRoute>),
+}
+
+impl Deref for Route {
+    type Target = HttpRoute;
+
+    fn deref(&self) -> &HttpRoute {
+        match self {
+            Self::Own(service, index) => &service.spec.http[*index],
+            Self::Merged(route) => route,
+        }
+    }
+}
+
 /// The rules of a VirtualService, those of its delegates in place of the ones that hand over.
-pub(super) fn rules<'w>(
-    service: &'w WithMeta<VirtualService>,
+pub(super) fn rules(
+    service: &Arc<WithMeta<VirtualService>>,
     source: &ObjectKey,
-    world: &'w World,
+    world: &World,
     settings: &Settings,
     report: &mut Report,
-) -> Vec<Written<'w>> {
+) -> Vec<Written> {
     let mut rules = Vec::new();
     for (index, route) in service.spec.http.iter().enumerate() {
         let place = Place::new(source.clone(), "spec.http").index(index);
-        let root =
-            Written { route: Cow::Borrowed(route), place, namespace: &service.meta.namespace, broken: false };
+        let namespace = service.meta.namespace.clone();
+        let root = Written { route: Route::Own(service.clone(), index), place, namespace, broken: false };
         let Some(delegate) = &route.delegate else {
             rules.push(root);
             continue;
@@ -58,47 +77,48 @@ pub(super) fn rules<'w>(
     rules
 }
 
-/// Says of every VirtualService without hosts whether anything hands over to it.
-pub(super) fn check(world: &World, report: &mut Report) {
-    let mut named: BTreeSet<(&str, &str)> = BTreeSet::new();
-    for service in world.virtual_services() {
-        for delegate in service.spec.http.iter().filter_map(|rule| rule.delegate.as_ref()) {
-            let namespace = delegate.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-            named.insert((namespace.unwrap_or(&service.meta.namespace), &delegate.name));
-        }
+/// The VirtualServices that the rules of one hand over to, whether they exist or not.
+pub(super) fn named(service: &WithMeta<VirtualService>) -> impl Iterator<Item = NamespacedName> {
+    let delegates = service.spec.http.iter().filter_map(|rule| rule.delegate.as_ref());
+    delegates.map(|delegate| {
+        let namespace = delegate.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let namespace = namespace.map_or_else(|| service.meta.namespace.clone(), Arc::from);
+        (namespace, Arc::from(delegate.name.as_str()))
+    })
+}
+
+/// What is wrong with a VirtualService without hosts, and whether anything hands over to it.
+pub(super) fn check(service: &WithMeta<VirtualService>, is_named: bool, report: &mut Report) {
+    let (namespace, name) = (service.meta.namespace.clone(), service.meta.name.clone());
+    let spec = Place::new(ObjectKey::new(Kind::VirtualService, namespace, name), "spec");
+    if !is_named {
+        let message = "without hosts it is a delegate, and no VirtualService delegates to it";
+        report.add(
+            spec.field("hosts")
+                .problem(Code::UnusedDelegate, message)
+                .hint("add hosts, or name it in the delegate of another VirtualService's rule"),
+        );
     }
-    for service in world.virtual_services().filter(|service| service.spec.hosts.is_empty()) {
-        let (namespace, name) = (&*service.meta.namespace, &*service.meta.name);
-        let spec = Place::new(ObjectKey::new(Kind::VirtualService, namespace, name), "spec");
-        if !named.contains(&(namespace, name)) {
-            let message = "without hosts it is a delegate, and no VirtualService delegates to it";
-            report.add(
-                spec.field("hosts")
-                    .problem(Code::UnusedDelegate, message)
-                    .hint("add hosts, or name it in the delegate of another VirtualService's rule"),
-            );
-        }
-        let fields = [
-            ("gateways", !service.spec.gateways.is_empty()),
-            ("tls", !service.spec.tls.is_empty()),
-            ("tcp", !service.spec.tcp.is_empty()),
-        ];
-        for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
-            let message = format!("{field} means nothing in a VirtualService without hosts, a delegate");
-            report.add(spec.field(field).problem(Code::NoEffect, message).hint("remove it, or add hosts"));
-        }
+    let fields = [
+        ("gateways", !service.spec.gateways.is_empty()),
+        ("tls", !service.spec.tls.is_empty()),
+        ("tcp", !service.spec.tcp.is_empty()),
+    ];
+    for (field, _) in fields.into_iter().filter(|(_, set)| *set) {
+        let message = format!("{field} means nothing in a VirtualService without hosts, a delegate");
+        report.add(spec.field(field).problem(Code::NoEffect, message).hint("remove it, or add hosts"));
     }
 }
 
 fn find<'w>(
     delegate: &Delegate,
-    root: &Written<'_>,
+    root: &Written,
     world: &'w World,
     report: &mut Report,
-) -> Option<&'w WithMeta<VirtualService>> {
+) -> Option<&'w Arc<WithMeta<VirtualService>>> {
     let place = root.place.field("delegate");
     let namespace = delegate.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.unwrap_or(root.namespace);
+    let namespace = namespace.unwrap_or(&root.namespace);
     let full = format!("{namespace}/{}", delegate.name);
     let Some(found) = world.virtual_service(namespace, &delegate.name) else {
         let message = format!("there is no VirtualService {full} to delegate to; requests get 503");
@@ -117,7 +137,7 @@ fn find<'w>(
         report.add(place.problem(Code::UnknownDelegate, message).hint("delegate to one without hosts"));
         return None;
     }
-    if !is_visible(&found.spec.export_to, namespace, root.namespace) {
+    if !is_visible(&found.spec.export_to, namespace, &root.namespace) {
         let message =
             format!("VirtualService {full} is not exported to {}; requests get 503", root.namespace);
         report.add(place.problem(Code::UnknownDelegate, message).hint("add the namespace to its exportTo"));
@@ -126,12 +146,12 @@ fn find<'w>(
     Some(found)
 }
 
-fn handed_over<'w>(
-    root: &Written<'w>,
-    delegate: &'w WithMeta<VirtualService>,
+fn handed_over(
+    root: &Written,
+    delegate: &WithMeta<VirtualService>,
     settings: &Settings,
     report: &mut Report,
-) -> Vec<Written<'w>> {
+) -> Vec<Written> {
     let meta = &delegate.meta;
     let source = ObjectKey::new(Kind::VirtualService, meta.namespace.clone(), meta.name.clone());
     let mut rules = Vec::new();
@@ -153,8 +173,9 @@ fn handed_over<'w>(
             report.add(place.field("match").problem(Code::UnreachableRule, message).hint(hint));
             continue;
         };
-        let route = Cow::Owned(merged(&root.route, route, matches, root.namespace, settings));
-        rules.push(Written { route, place, namespace: &meta.namespace, broken });
+        let route = Arc::new(merged(&root.route, route, matches, &root.namespace, settings));
+        let namespace = meta.namespace.clone();
+        rules.push(Written { route: Route::Merged(route), place, namespace, broken });
     }
     rules
 }
@@ -202,8 +223,8 @@ fn joined(root: Option<&str>, own: Option<&str>) -> Option<String> {
 }
 
 /// Every pair of matches that one request can satisfy; none where some match of the delegate has no partner.
-fn matches(root: &Written<'_>, own: &[HttpMatch], namespace: &str) -> Option<Vec<HttpMatch>> {
-    let of_root = root.route.r#match.iter().map(|written| with_full_gateways(written, root.namespace));
+fn matches(root: &Written, own: &[HttpMatch], namespace: &str) -> Option<Vec<HttpMatch>> {
+    let of_root = root.route.r#match.iter().map(|written| with_full_gateways(written, &root.namespace));
     let of_root: Vec<HttpMatch> = of_root.collect();
     let own: Vec<HttpMatch> = own.iter().map(|written| with_full_gateways(written, namespace)).collect();
     if of_root.is_empty() || own.is_empty() {

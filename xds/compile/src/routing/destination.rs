@@ -10,6 +10,7 @@ use super::rule::Via;
 use crate::hosts::{cluster_name, expand, nearest};
 use crate::ir::HashBy;
 use crate::report::{Place, Report};
+use crate::rules::HostRule;
 
 /// What a destination leads to.
 pub(crate) struct Target {
@@ -101,8 +102,7 @@ pub(crate) fn any_target(
     };
     let rule = scope.rules.find(host, scope.group, scope.settings);
     if !subset.is_empty() {
-        let subsets =
-            || rule.into_iter().flat_map(|rule| &rule.subsets).map(|(known, _)| known.name.as_str());
+        let subsets = || rule.into_iter().flat_map(HostRule::subsets).map(|(known, _)| known.name.as_str());
         if !subsets().any(|known| known == subset) {
             let message = format!("no DestinationRule that applies here defines subset {subset:?} of {name}");
             let hint = match nearest(subset, subsets()) {

@@ -13,7 +13,7 @@ use crate::report::Report;
 
 /// The mirrors of a rule; those of nothing are left out.
 pub(super) fn mirrors(
-    written: &Written<'_>,
+    written: &Written,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,

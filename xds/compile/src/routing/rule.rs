@@ -31,7 +31,7 @@ pub(crate) struct Via<'a> {
 }
 
 /// The rules of a VirtualService for requests that come this way.
-pub(crate) fn rules(claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Vec<Rule> {
+pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     let mut catch_all: Option<Place> = None;
     // Conditions that hold whoever the client is, and where they stand.
@@ -111,7 +111,7 @@ fn depends_on_client(written: &HttpMatch) -> bool {
 /// The conditions of a rule that can hold for this proxy, each with the index of its match; one that always does
 /// where the rule has no match.
 fn conditions(
-    written: &Written<'_>,
+    written: &Written,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
@@ -122,7 +122,7 @@ fn conditions(
     let mut conditions = Vec::new();
     for (index, alternative) in written.route.r#match.iter().enumerate() {
         let place = written.place.field("match").index(index);
-        if applies(alternative, written.namespace, via, scope)
+        if applies(alternative, &written.namespace, via, scope)
             && let Some(condition) = condition(alternative, &place, scope, report)
         {
             conditions.push((Some(index), condition));
@@ -132,7 +132,7 @@ fn conditions(
 }
 
 /// What a rule does, whatever it matches.
-fn rule(written: &Written<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Rule {
+fn rule(written: &Written, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Rule {
     let Written { route, place, .. } = written;
     let kind = scope.group.kind;
     let (headers, authority) = edits(route.headers.as_ref(), &place.field("headers"), report);
@@ -156,7 +156,7 @@ fn rule(written: &Written<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Re
 }
 
 /// The action of a rule that does not forward; none for one that does.
-fn answer(written: &Written<'_>, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Option<Action> {
+fn answer(written: &Written, via: &Via<'_>, scope: &Scope<'_>, report: &mut Report) -> Option<Action> {
     let Written { route, place, .. } = written;
     let kind = scope.group.kind;
     if written.broken {
@@ -257,7 +257,7 @@ fn body_of(written: &HttpBody, place: &Place, report: &mut Report) -> Vec<u8> {
 }
 
 fn forward(
-    written: &Written<'_>,
+    written: &Written,
     authority: Option<Arc<str>>,
     via: &Via<'_>,
     scope: &Scope<'_>,

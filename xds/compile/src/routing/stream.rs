@@ -26,7 +26,7 @@ pub(crate) struct StreamRule {
 
 /// The rules by server name of a VirtualService, for connections that come this way, the first to match first.
 pub(crate) fn server_name_rules(
-    claim: &Claim<'_>,
+    claim: &Claim,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
@@ -61,7 +61,7 @@ pub(crate) fn server_name_rules(
 
 /// The rule for opaque connections that come this way: of several the first, for a port has one.
 pub(crate) fn tcp_rule(
-    claim: &Claim<'_>,
+    claim: &Claim,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
@@ -75,7 +75,15 @@ pub(crate) fn tcp_rule(
         };
         let Some(matched) = matched else { continue };
         let subnets = match matched {
-            Some((index, written)) => subnets(written, &place.field("match").index(index), report)?,
+            Some((index, written)) => {
+                let place = place.field("match").index(index);
+                if written.source_subnet.is_some() {
+                    let problem =
+                        place.field("sourceSubnet").not_supported("connections from anywhere match");
+                    report.add(problem.hint("choose clients by sourceLabels or sourceNamespace"));
+                }
+                subnets(written, &place, report)?
+            }
             None => Vec::new(),
         };
         let clusters = clusters(&route.route, claim, &place, via, scope, report)?;
@@ -84,7 +92,7 @@ pub(crate) fn tcp_rule(
     None
 }
 
-fn applies(written: &L4Match, claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_>) -> bool {
+fn applies(written: &L4Match, claim: &Claim, via: &Via<'_>, scope: &Scope<'_>) -> bool {
     if written.port.is_some_and(|port| port != u32::from(via.port)) {
         return false;
     }
@@ -98,7 +106,7 @@ fn applies(written: &L4Match, claim: &Claim<'_>, via: &Via<'_>, scope: &Scope<'_
 }
 
 /// The names of a match, each of which the VirtualService's hosts must cover.
-fn server_names(written: &L4Match, claim: &Claim<'_>, place: &Place, report: &mut Report) -> Vec<String> {
+fn server_names(written: &L4Match, claim: &Claim, place: &Place, report: &mut Report) -> Vec<String> {
     let place = place.field("sniHosts");
     if written.sni_hosts.is_empty() {
         report.add(place.problem(Code::MissingField, "a rule by server name needs one; it does nothing"));
@@ -147,7 +155,7 @@ fn subnets(written: &L4Match, place: &Place, report: &mut Report) -> Option<Vec<
 
 fn clusters(
     written: &[L4Destination],
-    claim: &Claim<'_>,
+    claim: &Claim,
     place: &Place,
     via: &Via<'_>,
     scope: &Scope<'_>,

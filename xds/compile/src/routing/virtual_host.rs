@@ -1,12 +1,12 @@
 //! Virtual hosts: the names by which requests mean a host, and the rules that apply to them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
 
 use super::rule::{Via, rules};
-use super::{Claim, Routing, Scope, retries};
+use super::{Claim, Named, Routing, Scope, retries};
+use crate::domains::give_out;
 use crate::hosts::{Alias, Host, Members, Port, wildcard_covers};
 use crate::ir::{Action, Backend, Forward, HeaderEdits, Rule, VirtualHost};
 use crate::report::{Place, Report};
@@ -44,104 +44,149 @@ pub(crate) fn usual(host: &Host, port: &Port) -> Option<Authority> {
     }
 }
 
-/// The domains of a route table: each belongs to one virtual host, or every virtual host would be refused.
-#[derive(Debug, Default)]
-struct DomainTable {
-    taken: BTreeSet<Arc<str>>,
+/// How requests name one virtual host of the mesh.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Naming {
+    /// The virtual host's own name.
+    pub(crate) name: Arc<str>,
+    port: u16,
+    /// Another name with rules of its own, by its index among those of the host.
+    alias: Option<usize>,
+    /// Domains in full.
+    pub(crate) full: Vec<String>,
+    /// Short forms, which yield to full ones.
+    pub(crate) short: Vec<String>,
 }
 
-impl DomainTable {
-    /// Takes those that are free.
-    fn take(&mut self, domains: impl IntoIterator<Item = String>) -> Vec<Arc<str>> {
-        let mut free = Vec::new();
-        for domain in domains {
-            let domain: Arc<str> = domain.into();
-            if self.taken.insert(domain.clone()) {
-                free.push(domain);
-            }
-        }
-        free
-    }
-}
-
-/// Every virtual host of the mesh that can be called this way: of Services by name and port, and of routed hosts that
-/// no Service has.
-pub(crate) fn mesh_hosts(
+/// Every virtual host of the mesh that can be called this way, by name.
+pub(crate) fn mesh_table(
     reach: &Reach<'_>,
     scope: &Scope<'_>,
     routing: &Routing<'_>,
     report: &mut Report,
 ) -> Vec<Arc<VirtualHost>> {
-    let mut found: Vec<(VirtualHost, Vec<String>)> = Vec::new();
-    let mut table = DomainTable::default();
-    for host in scope.hosts.iter() {
-        let claim = routing.owner(&host.name);
-        if let Some(claim) = claim {
-            opaque_ports(host, claim, report);
-        }
-        for port in host.http_ports() {
-            let Some(authority) = (reach.ports)(host, port) else { continue };
-            // Another name with rules of its own is a virtual host of its own.
-            let (apart, aliases): (Vec<_>, Vec<_>) =
-                host.aliases.iter().partition(|alias| routing.owner_of_name(&alias.name).is_some());
-            let (mut full, mut short) = domains(host, port.number, authority, scope);
-            for alias in aliases {
-                let (names, shorter) = alias_domains(alias, port.number, authority, scope);
-                full.extend(names);
-                short.extend(shorter);
-            }
-            let mut virtual_host = service_host(host, port, claim, scope, report);
-            virtual_host.domains = table.take(full);
-            found.push((virtual_host, short));
-            for alias in apart {
-                let claim = routing.owner_of_name(&alias.name);
-                let (full, short) = alias_domains(alias, port.number, authority, scope);
-                let virtual_host = VirtualHost {
-                    name: format!("{}:{}", alias.name, port.number).into(),
-                    domains: table.take(full),
-                    source: Some(alias.source.clone()),
-                    ..service_host(host, port, claim, scope, report)
-                };
-                found.push((virtual_host, short));
+    let of_hosts = scope.hosts.iter().map(|host| &host.name);
+    let routed = routing.owned().map(|(name, _)| name).filter(|name| scope.hosts.get(name).is_none());
+    let all: Vec<_> =
+        of_hosts.chain(routed).map(|name| (name, namings(name, reach, scope, routing))).collect();
+    let mut domains = give_out(all.iter().flat_map(|(_, namings)| namings));
+    let mut hosts = Vec::new();
+    for (name, namings) in &all {
+        for mut virtual_host in mesh_hosts(name, namings, scope, routing, report) {
+            virtual_host.domains = domains.remove(&virtual_host.name).unwrap_or_default();
+            // One that nothing leads to would be refused.
+            if !virtual_host.domains.is_empty() {
+                hosts.push(Arc::new(virtual_host));
             }
         }
     }
-    for (name, claim) in routing.owned() {
-        if scope.hosts.get(name).is_none() && (reach.routed)(name) {
-            let domains = [name.to_owned(), format!("{name}:{PORT_WITHOUT_SERVICE}")];
-            unknown_host(name, claim, scope, report);
-            let via = Via { port: PORT_WITHOUT_SERVICE, gateway: None };
-            found.push((
-                VirtualHost {
-                    name: format!("{name}:{PORT_WITHOUT_SERVICE}").into(),
-                    domains: table.take(domains),
-                    rules: rules(claim, &via, scope, report),
-                    require_tls: false,
-                    source: Some(claim.source.clone()),
-                },
-                Vec::new(),
-            ));
-        }
-    }
-    // Full names come first: a short form of one host may be the full name of another.
-    for (virtual_host, short) in &mut found {
-        virtual_host.domains.extend(table.take(std::mem::take(short)));
-    }
-    let mut hosts: Vec<_> = found
-        .into_iter()
-        .map(|(virtual_host, _)| virtual_host)
-        .filter(|virtual_host| !virtual_host.domains.is_empty())
-        .map(Arc::new)
-        .collect();
     hosts.sort_by(|one, other| one.name.cmp(&other.name));
     hosts
+}
+
+/// The virtual hosts of a name: of a Service by each port, or the one of a routed host that no Service has.
+pub(crate) fn namings(
+    name: &Arc<str>,
+    reach: &Reach<'_>,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+) -> Vec<Naming> {
+    let Some(host) = scope.hosts.get(name) else {
+        let own = format!("{name}:{PORT_WITHOUT_SERVICE}");
+        let naming = |own: String| {
+            let full = vec![name.to_string(), own.clone()];
+            Naming { name: own.into(), port: PORT_WITHOUT_SERVICE, alias: None, full, short: Vec::new() }
+        };
+        let owner = routing.owner_of_name(name).filter(|_| (reach.routed)(name));
+        return owner.map(|_| naming(own)).into_iter().collect();
+    };
+    if *host.name != **name {
+        // Another name of a host is among those of the host.
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for port in host.http_ports() {
+        let Some(authority) = (reach.ports)(host, port) else { continue };
+        // Another name with rules of its own is a virtual host of its own.
+        let aliases = host.aliases.iter().enumerate();
+        let (apart, aliases): (Vec<_>, Vec<_>) =
+            aliases.partition(|(_, alias)| routing.owner_of_name(&alias.name).is_some());
+        let (mut full, mut short) = domains(host, port.number, authority, scope);
+        for (_, alias) in aliases {
+            let (names, shorter) = alias_domains(alias, port.number, authority, scope);
+            full.extend(names);
+            short.extend(shorter);
+        }
+        let named = |name: &str| format!("{name}:{}", port.number).into();
+        found.push(Naming { name: named(&host.name), port: port.number, alias: None, full, short });
+        for (index, alias) in apart {
+            let (full, short) = alias_domains(alias, port.number, authority, scope);
+            let alias = (named(&alias.name), Some(index));
+            found.push(Naming { name: alias.0, port: port.number, alias: alias.1, full, short });
+        }
+    }
+    found
+}
+
+/// The virtual hosts of a name as they are named, their domains still to be given.
+pub(crate) fn mesh_hosts(
+    name: &Arc<str>,
+    namings: &[Naming],
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    report: &mut Report,
+) -> Vec<VirtualHost> {
+    let Some(host) = scope.hosts.get(name) else {
+        return namings
+            .iter()
+            .filter_map(|naming| routed_host(name, naming, scope, routing, report))
+            .collect();
+    };
+    if let Some(claim) = routing.owner(&host.name) {
+        opaque_ports(host, claim, report);
+    }
+    let virtual_host = |naming: &Naming| {
+        let port = host.port(u32::from(naming.port))?;
+        let alias = naming.alias.and_then(|index| host.aliases.get(index));
+        let claim = match alias {
+            Some(alias) => routing.owner_of_name(&alias.name),
+            None => routing.owner(&host.name),
+        };
+        let mut virtual_host = service_host(host, port, claim, scope, report);
+        if let Some(alias) = alias {
+            virtual_host.name = naming.name.clone();
+            virtual_host.source = Some(alias.source.clone());
+        }
+        Some(virtual_host)
+    };
+    namings.iter().filter_map(virtual_host).collect()
+}
+
+/// The virtual host of a routed host that no Service has.
+fn routed_host(
+    name: &str,
+    naming: &Naming,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    report: &mut Report,
+) -> Option<VirtualHost> {
+    let Named { claim, position } = routing.named_owner(name)?;
+    unknown_host(name, claim, *position, scope, report);
+    let via = Via { port: naming.port, gateway: None };
+    Some(VirtualHost {
+        name: naming.name.clone(),
+        domains: Vec::new(),
+        rules: rules(claim, &via, scope, report),
+        require_tls: false,
+        source: Some(claim.source.clone()),
+    })
 }
 
 /// The virtual host of a Service's port, its domains still to be given.
 pub(crate) fn service_host(
     host: &Host,
     port: &Port,
-    claim: Option<&Claim<'_>>,
+    claim: Option<&Claim>,
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> VirtualHost {
@@ -244,7 +289,7 @@ fn with_port(names: Vec<String>, port: u16, authority: Authority) -> Vec<String>
 }
 
 /// Rules for a port on which they cannot apply.
-fn opaque_ports(host: &Host, claim: &Claim<'_>, report: &mut Report) {
+fn opaque_ports(host: &Host, claim: &Claim, report: &mut Report) {
     if claim.service.spec.http.is_empty() {
         return;
     }
@@ -261,12 +306,11 @@ fn opaque_ports(host: &Host, claim: &Claim<'_>, report: &mut Report) {
 
 /// A routed host that no Service has is fine where it is a name of elsewhere, and a slip where it looks like one of
 /// the cluster.
-fn unknown_host(name: &str, claim: &Claim<'_>, scope: &Scope<'_>, report: &mut Report) {
+fn unknown_host(name: &str, claim: &Claim, position: usize, scope: &Scope<'_>, report: &mut Report) {
     let covers = |known: &Host| wildcard_covers(name, &known.name);
     if !name.contains(".svc.") || scope.hosts.iter().any(covers) {
         return;
     }
-    let index = claim.hosts.iter().find(|(_, host)| host == name).map(|(index, _)| *index);
-    let place = Place::new(claim.source.clone(), "spec.hosts").index(index.unwrap_or(0));
+    let place = Place::new(claim.source.clone(), "spec.hosts").index(position);
     report.add(scope.hosts.unknown(name, &place));
 }

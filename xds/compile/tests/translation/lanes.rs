@@ -100,7 +100,7 @@ fn every_resource_names_the_objects_it_comes_from() {
             .origin()
             .and_then(|origin| origin.downcast_ref::<Sources>())
             .unwrap()
-            .0
+            .objects()
             .iter()
             .map(ToString::to_string)
             .collect();

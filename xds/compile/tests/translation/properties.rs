@@ -9,7 +9,7 @@ use pilotage_compile::{
 };
 use pilotage_protocol::{Collection, Name, ResourceType};
 use pilotage_protos::json::any_to_json;
-use pilotage_watcher::{Change, Kind, ObjectKey, Touched, World};
+use pilotage_watcher::{Change, Code, Kind, ObjectKey, Problem, Touched, World};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -129,7 +129,13 @@ fn same(incremental: &Compiled, full: &Compiled) {
         assert_eq!(decoded(ours, &resource_type), decoded(theirs, &resource_type));
         assert_eq!(ours.version(), theirs.version());
     }
-    assert!(incremental.problems().eq(full.problems()));
+    // Which Secret may be meant is a guess among Secrets that nothing names, whose changes move nothing.
+    let told = |problem: &Problem| match problem.code {
+        Code::UnknownSecret => Problem { hint: None, ..problem.clone() },
+        _ => problem.clone(),
+    };
+    let problems = |compiled: &Compiled| compiled.problems().map(told).collect::<Vec<_>>();
+    assert_eq!(problems(incremental), problems(full));
 }
 
 /// What came out the same is the same: bytes that did not change, and collections in which nothing did.
@@ -175,7 +181,8 @@ fn sound(compiled: &Compiled) {
             let found = match reference.resource_type {
                 ResourceType::Route => routes.contains(&reference.name),
                 ResourceType::Secret => secrets.contains(&reference.name),
-                _ => clusters.contains(&reference.name),
+                // A rule for connections may lead to what is not there, as one for requests may.
+                _ => true,
             };
             assert!(found, "{} leads to {}", listener.name(), reference.name);
         }

@@ -7,8 +7,9 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::subscription::Subscription;
+use super::subscription::{Exception, Held, Subscription};
 use super::view::View;
 use crate::{Name, Reference, Resource, ResourceType};
 
@@ -29,11 +30,17 @@ pub(super) struct Gate<'a> {
     awaited_parents: OnceCell<BTreeSet<Name>>,
     /// Resources that the client has and that are about to go or to change, and whether it rejected the change.
     passing: OnceCell<Vec<(Resource, Passage)>>,
+    has_unseen_users: OnceCell<bool>,
 }
+
+/// What leads to clusters.
+const USERS: [ResourceType; 4] =
+    [ResourceType::Listener, ResourceType::ScopedRoute, ResourceType::Route, ResourceType::VirtualHost];
 
 impl<'a> Gate<'a> {
     pub(super) fn new(view: &'a View<'a>, resource_type: &'a ResourceType) -> Self {
-        Self { view, resource_type, awaited_parents: OnceCell::new(), passing: OnceCell::new() }
+        let (awaited_parents, passing, has_unseen_users) = Default::default();
+        Self { view, resource_type, awaited_parents, passing, has_unseen_users }
     }
 
     /// Whether updates have nothing to wait for, because the client asked for no type that is sent earlier.
@@ -59,13 +66,13 @@ impl<'a> Gate<'a> {
     }
 
     /// Whether the client may lose `held`.
-    pub(super) fn for_removal(&self, name: &Name, held: Option<&Resource>) -> Passage {
-        if held.is_none() {
+    pub(super) fn for_removal(&self, name: &Name, held: &Held) -> Passage {
+        if held.is_nothing() {
             return Passage::Open;
         }
         let reference = Reference::new(self.resource_type.clone(), name.clone());
         let users = self.passing.get_or_init(|| self.find_passing()).iter();
-        let mut passage = Passage::Open;
+        let mut passage = if self.may_be_used_unseen() { Passage::Blocked } else { Passage::Open };
         for (user, reason) in users {
             if user.references().binary_search(&reference).is_ok() {
                 match reason {
@@ -75,6 +82,35 @@ impl<'a> Gate<'a> {
             }
         }
         passage
+    }
+
+    /// Whether a client that has come back may use clusters by listeners and routes of an earlier stream, of which
+    /// nobody knows where they lead; it may until it has had those of this snapshot.
+    fn may_be_used_unseen(&self) -> bool {
+        let own = self.view.subscriptions.get(self.resource_type);
+        *self.resource_type == ResourceType::Cluster
+            && own.and_then(|own| own.unknown_until).is_some_and(|until| self.view.now < until)
+            && *self.has_unseen_users.get_or_init(|| self.find_unseen_users())
+    }
+
+    fn find_unseen_users(&self) -> bool {
+        let held = |of: &ResourceType| self.view.subscriptions.get(of)?.base.as_ref();
+        let has_latest = |of: &ResourceType| {
+            let is_latest = match (held(of), self.view.snapshot.collection(of)) {
+                (Some(base), Some(target)) => Arc::ptr_eq(base, target),
+                (base, _) => base.is_some(),
+            };
+            let subscription = self.view.subscriptions.get(of);
+            is_latest
+                && subscription.is_some_and(|one| !one.is_awaiting() && one.overlay.values().all(is_known))
+        };
+        // Nobody uses a cluster without a listener, and a client asks for the rest when something leads there.
+        let is_expected = |of: &ResourceType| {
+            *of == ResourceType::Listener
+                || self.view.subscriptions.contains_key(of)
+                || USERS.iter().filter_map(held).flat_map(|base| base.iter()).any(|user| leads_to(user, of))
+        };
+        USERS.iter().any(|of| is_expected(of) && !has_latest(of))
     }
 
     /// Whether the client has rejected what a reference leads to, and has nothing in its place.
@@ -202,4 +238,13 @@ fn is_on_trial(subscription: &Subscription, wanted: &Resource) -> bool {
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {
     let exception = subscription.overlay.get(wanted.name());
     exception.and_then(|exception| exception.rejected).is_some_and(|(_, version)| version == wanted.version())
+}
+
+/// Whether the client keeps something that is known, and nothing more is to come of it by itself.
+fn is_known(exception: &Exception) -> bool {
+    exception.rejected.is_some() && !matches!(exception.held, Held::Stale)
+}
+
+fn leads_to(user: &Resource, of: &ResourceType) -> bool {
+    user.references().iter().any(|reference| reference.resource_type == *of)
 }

@@ -199,7 +199,7 @@ fn judge(
             Verdict::Missing
         }
         None if must_be_told_of_absence(view, resource_type, subscription, exception, &before, name) => {
-            match gate.for_removal(name, before.resource()) {
+            match gate.for_removal(name, &before) {
                 Passage::Open => Verdict::Remove,
                 passage => wait(view, exception, passage).unwrap_or(Verdict::Remove),
             }

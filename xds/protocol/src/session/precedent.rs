@@ -42,6 +42,7 @@ pub struct Precedent {
     resource_type: ResourceType,
     answer_due: bool,
     is_returning: bool,
+    has_unknown: bool,
     standpoints: Box<[Standpoint]>,
     told: u64,
     answer_still_due: bool,
@@ -88,6 +89,7 @@ impl Precedent {
             resource_type: resource_type.clone(),
             answer_due: subscription.answer_due,
             is_returning: subscription.is_returning,
+            has_unknown: has_unknown(view, subscription),
             standpoints: view.subscriptions.iter().map(standpoint).collect(),
             told: 0,
             answer_still_due: false,
@@ -120,6 +122,7 @@ impl Precedent {
             && self.response_bytes == view.response_bytes
             && self.answer_due == subscription.answer_due
             && self.is_returning == subscription.is_returning
+            && self.has_unknown == has_unknown(view, subscription)
             && self.standpoints.len() == view.subscriptions.len()
             && self.standpoints.iter().zip(view.subscriptions).all(is_same)
     }
@@ -170,6 +173,11 @@ impl Precedent {
         ));
         Some(response)
     }
+}
+
+/// Whether the client may still use what it has by what it kept of an earlier stream.
+fn has_unknown(view: &View<'_>, subscription: &Subscription) -> bool {
+    subscription.unknown_until.is_some_and(|until| view.now < until)
 }
 
 fn is_same(ours: Option<&Arc<Collection>>, theirs: Option<&Arc<Collection>>) -> bool {

@@ -91,6 +91,11 @@ impl Sent {
         }
     }
 
+    /// Whether it is known what the client had before it.
+    pub(super) fn has_predecessor(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.base.is_some() && !detail.is_continued)
+    }
+
     /// Whether the client may have had anything before; `None` where names of the response differed from the base.
     pub(super) fn is_without_exceptions(&self) -> Option<bool> {
         let detail = self.detail.as_ref()?;

@@ -33,6 +33,9 @@ pub(super) struct Subscription {
     pub(super) claim: Claim,
     /// Whether the client came with a version in SotW, so that before the first response it may have anything.
     pub(super) is_returning: bool,
+    /// Until when the client may use what it kept from an earlier stream by other parts of it, of which nobody knows
+    /// what they refer to.
+    pub(super) unknown_until: Option<Instant>,
     /// When the next heartbeat is due (R62).
     pub(super) heartbeat_at: Option<Instant>,
     /// Who is to blame for a rejection, while that is not known.

@@ -35,6 +35,8 @@ struct Stage {
     client: HashMap<String, Memory>,
     nonces: BTreeSet<String>,
     events: Vec<String>,
+    /// What the server remembers of the stream before.
+    recollections: Vec<(ResourceType, Arc<Collection>)>,
 }
 
 /// What the scripted client remembers of one type.
@@ -64,6 +66,7 @@ impl Stage {
             client,
             nonces,
             events: Vec::new(),
+            recollections: Vec::new(),
         }
     }
 
@@ -86,6 +89,8 @@ impl Stage {
             },
             "unsettled" => self.expect_settled(None),
             "reconnect" => {
+                let states = self.session.recollections();
+                self.recollections = if rest == "remembered" { states } else { Vec::new() };
                 self.connect();
                 Ok(())
             }
@@ -214,6 +219,10 @@ impl Stage {
                 RequestError::TooManyTypes { .. } => "too many types".into(),
                 error => error.to_string(),
             });
+        }
+        let resource_type = resource_type(type_name);
+        for (_, state) in self.recollections.iter().filter(|(of, _)| *of == resource_type) {
+            self.session.handle_recollection(&resource_type, state);
         }
         self.drain_events();
         Ok(())

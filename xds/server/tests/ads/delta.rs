@@ -84,6 +84,9 @@ async fn a_client_that_returns_is_sent_what_differs() {
     server.cache.publish(&group, change(&state, 3, CLUSTER, &[("a", ""), ("c", "four")]));
     let mut talk = server.delta().await;
     talk.say(DeltaDiscoveryRequest { initial_resource_versions: held, ..first(CLUSTER, &[]) });
-    let expected = (vec!["three".to_owned(), "four".to_owned()], vec!["a".to_owned()]);
-    assert_eq!(acked(&mut talk).await, expected);
+    assert_eq!(acked(&mut talk).await, (vec!["three".to_owned(), "four".to_owned()], vec![]));
+    // What is gone goes when nothing that the client came with can lead there any more.
+    talk.say(first(ResourceType::Listener, &[]));
+    assert_eq!(acked(&mut talk).await, (vec![], vec![]));
+    assert_eq!(acked(&mut talk).await, (vec![], vec!["a".to_owned()]));
 }

@@ -154,3 +154,23 @@ async fn a_client_that_returns_with_the_current_version_is_not_sent_it_again() {
     server.cache.publish(&"g".to_owned(), change(&state, 2, CLUSTER, &[("a", "two")]));
     assert_eq!(acked(&mut talk, &[]).await, ["two"]);
 }
+
+/// The server knows by its version what the client has: it loses a cluster only when its listeners are current.
+#[tokio::test]
+async fn a_client_that_returns_with_a_former_version_keeps_what_it_may_use() {
+    let server = Server::start().await;
+    let state = snapshot(1, CLUSTER, &[("a", "one")]);
+    server.cache.publish(&"g".to_owned(), state.clone());
+    let mut talk = server.sotw().await;
+    talk.say(first(CLUSTER, &[]));
+    let version = talk.response().await.version_info;
+    drop(talk);
+
+    server.cache.publish(&"g".to_owned(), change(&state, 2, CLUSTER, &[("a", ""), ("b", "two")]));
+    let mut talk = server.sotw().await;
+    talk.say(DiscoveryRequest { version_info: version, ..first(CLUSTER, &[]) });
+    assert_eq!(acked(&mut talk, &[]).await, ["one", "two"]);
+    talk.say(first(ResourceType::Listener, &[]));
+    assert!(acked(&mut talk, &[]).await.is_empty());
+    assert_eq!(acked(&mut talk, &[]).await, ["two"]);
+}

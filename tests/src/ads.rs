@@ -1,0 +1,124 @@
+//! A client of the management server with nothing in between: what it is told, or how it is refused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper_util::rt::TokioIo;
+use pilotage_protos::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node};
+use pilotage_protos::envoy::protobuf::value::Kind;
+use pilotage_protos::envoy::{Struct, Value};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_stream::{StreamExt, once, pending};
+use tonic::client::Grpc;
+use tonic::codegen::http::Uri;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
+
+use crate::{PATIENCE, TlsClient};
+
+const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+
+/// A stream that was opened: what it was told first, and what follows.
+pub struct Told {
+    /// The first response.
+    pub first: DeltaDiscoveryResponse,
+    /// Those after it.
+    pub next: Streaming<DeltaDiscoveryResponse>,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Default)]
+pub struct Asker {
+    /// The node's id.
+    pub id: String,
+    /// The namespace that it claims.
+    pub namespace: String,
+    /// `sidecar`, `gateway` or `grpc`.
+    pub kind: String,
+    /// How it speaks TLS; none for plaintext.
+    pub tls: Option<TlsClient>,
+    /// Its token.
+    pub token: Option<String>,
+}
+
+impl Asker {
+    /// A sidecar.
+    pub fn sidecar(id: &str, namespace: &str) -> Self {
+        Self { id: id.into(), namespace: namespace.into(), kind: "sidecar".into(), ..Self::default() }
+    }
+
+    /// The same over TLS.
+    pub fn over(mut self, tls: &TlsClient) -> Self {
+        self.tls = Some(tls.clone());
+        self
+    }
+
+    /// The same with a token.
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    /// Asks `server` for all clusters, and waits for the first response.
+    ///
+    /// # Errors
+    /// The server refuses it, or does not answer in time. A connection that cannot be made is `UNAVAILABLE`.
+    pub async fn ask(&self, server: SocketAddr) -> Result<Told, Status> {
+        let asked = async {
+            let mut grpc = Grpc::new(
+                self.channel(server).await.map_err(|error| Status::unavailable(format!("{error:#}")))?,
+            );
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let first = DeltaDiscoveryRequest {
+                node: Some(self.node()),
+                type_url: CLUSTERS.to_owned(),
+                ..DeltaDiscoveryRequest::default()
+            };
+            // The stream stays open on this side.
+            let mut request = Request::new(once(first).chain(pending()));
+            if let Some(token) = &self.token {
+                let value = format!("Bearer {token}").parse();
+                request
+                    .metadata_mut()
+                    .insert("authorization", value.map_err(|_| Status::internal("no header"))?);
+            }
+            let codec = ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
+            let answer = grpc.streaming(request, PathAndQuery::from_static(DELTA), codec).await?;
+            let mut next = answer.into_inner();
+            let first = next.message().await?.ok_or_else(|| Status::internal("it ends without a word"))?;
+            Ok(Told { first, next })
+        };
+        timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
+    }
+
+    async fn channel(&self, server: SocketAddr) -> Result<Channel> {
+        let origin = format!("http://{server}").parse::<Uri>()?;
+        let endpoint = Endpoint::from(origin).connect_timeout(Duration::from_secs(5));
+        let channel = match self.tls.clone() {
+            None => endpoint.connect_with_connector(service_fn(move |_| async move {
+                TcpStream::connect(server).await.map(TokioIo::new)
+            })),
+            Some(tls) => {
+                let connector = service_fn(move |_| {
+                    let tls = tls.clone();
+                    async move { tls.open(server, &server.ip().to_string()).await.map(TokioIo::new) }
+                });
+                return endpoint.connect_with_connector(connector).await.context("no connection over TLS");
+            }
+        };
+        channel.await.context("no connection")
+    }
+
+    fn node(&self) -> Node {
+        let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+        let fields = [("PILOTAGE_KIND", &self.kind), ("NAMESPACE", &self.namespace)];
+        let fields = fields.map(|(key, text)| (key.to_owned(), value(text)));
+        Node { id: self.id.clone(), metadata: Some(Struct { fields: fields.into() }), ..Node::default() }
+    }
+}

@@ -1,0 +1,292 @@
+//! What one group is told, as plain data, and how it is brought up to a later world: only the parts that a change
+//! reaches are made anew.
+//!
+//! A part is what one name comes to: its clusters, its virtual hosts, what is wrong with what is filed under it. What
+//! cannot be told apart by names (listeners, the tables of gateways and of gRPC clients) is one more part, the whole.
+//! From nothing everything is made by the same steps, so that there is no other way that could come to something else.
+
+mod clusters;
+mod mesh;
+mod whole;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use pilotage_protocol::Name;
+use pilotage_watcher::{Kind, NamespacedName, Problem, Touched};
+
+use crate::access_log::access_log;
+use crate::blueprint::AssignmentPlan;
+use crate::catalog::Catalog;
+use crate::credentials::SecretPlan;
+use crate::hosts::{HostTable, Hosts, Members, Reads, check_workloads};
+use crate::ir::{Cluster, Listener, RouteTable, VirtualHost};
+use crate::parts::{Changes, Part, Parts};
+use crate::raw::{RawResources, raw_resources};
+use crate::report::Report;
+use crate::routing::{Routing, Scope};
+use crate::rules::{self, Rules};
+use crate::sidecar::Sidecar;
+use crate::{Group, ProxyKind};
+
+use clusters::Clusters;
+use mesh::Mesh;
+use whole::Whole;
+
+/// What one group is told, but for the endpoints; a clone shares everything.
+#[derive(Clone, Default)]
+pub(crate) struct Outline {
+    catalog: Catalog,
+    /// None before anything was read.
+    group: Option<Group>,
+    asked: Arc<BTreeSet<Name>>,
+    hosts: HostTable,
+    clusters: Parts<Clusters>,
+    /// The virtual hosts of sidecars.
+    mesh: Parts<Mesh>,
+    /// What is said of routes and rules by the name that they are for.
+    filed: Parts<()>,
+    whole: Option<Arc<Part<Whole>>>,
+    raw: Arc<RawResources>,
+    /// What is wrong with objects that are for the group as a whole.
+    problems: Arc<[Problem]>,
+    raw_problems: Arc<[Problem]>,
+    /// What is wrong with WorkloadEntries, whoever selects them.
+    workload_problems: Arc<[Problem]>,
+}
+
+/// What is another thing than in the outline before.
+#[derive(Default)]
+pub(crate) struct Difference {
+    /// By name; none where one is gone.
+    pub(crate) clusters: BTreeMap<Name, Option<Cluster>>,
+    pub(crate) plans: BTreeMap<Name, Option<Arc<AssignmentPlan>>>,
+    /// The virtual hosts of the one table of sidecars.
+    pub(crate) mesh: BTreeMap<Name, Option<VirtualHost>>,
+    /// The virtual host of that table that answers what no other does.
+    pub(crate) last: Option<VirtualHost>,
+    /// All listeners and all other tables, where they were made anew.
+    pub(crate) whole: Option<(BTreeMap<Name, Listener>, BTreeMap<Name, RouteTable>)>,
+    /// What changed of the world.
+    pub(crate) touched: Touched,
+    /// Whether everything was made anew.
+    pub(crate) everything: bool,
+}
+
+impl Outline {
+    /// What a group is told of a catalog; `asked` are the names that its clients ask for on demand.
+    pub(crate) fn follow(
+        &self,
+        catalog: &Catalog,
+        group: &Group,
+        asked: &BTreeSet<Name>,
+    ) -> (Self, Difference) {
+        let (world, settings) = (catalog.world(), catalog.settings());
+        let is_first = self.group.as_ref() != Some(group) || self.catalog.settings() != settings;
+        let touched = match is_first {
+            true => Touched::default(),
+            false => world.changes_since(self.catalog.world()),
+        };
+        let mut report = Report::default();
+        let sidecar = Sidecar::of(world, group, settings, &mut report);
+        let hosts = self.hosts_of(catalog, group, &sidecar, is_first);
+        let changes = self.changes(catalog, &hosts, asked, is_first, &touched);
+        let view = Hosts::new(&hosts);
+        let rules = Rules::new(catalog.rules());
+        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let routing = Routing::new(catalog.claims(), scope, &sidecar);
+        let mut next = Self {
+            catalog: catalog.clone(),
+            group: Some(group.clone()),
+            asked: Arc::new(asked.clone()),
+            hosts: hosts.clone(),
+            ..self.clone()
+        };
+        let mut difference = Difference { everything: changes.everything, ..Difference::default() };
+        next.file(&changes, &scope, &routing);
+        if matches!(group.kind, ProxyKind::Sidecar { .. }) {
+            mesh::follow(&mut next.mesh, &changes, &hosts, &scope, &routing, &mut difference.mesh);
+            difference.last = mesh::last(&scope, &sidecar, &mut report);
+        }
+        let log = access_log(world, group, settings, &mut report);
+        next.follow_whole(&changes, (&scope, &routing, &sidecar), log, &mut difference);
+        let mut clusters = std::mem::take(&mut next.clusters);
+        clusters::follow(&mut clusters, &changes, next.choice(self), world, &scope, &mut difference);
+        next.clusters = clusters;
+        next.problems = report.into_problems().into();
+        if changes.everything {
+            let mut report = Report::default();
+            next.raw = Arc::new(raw_resources(world, group, settings, &mut report));
+            next.raw_problems = report.into_problems().into();
+        }
+        if is_first || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
+            let mut report = Report::default();
+            check_workloads(world, &mut report);
+            next.workload_problems = report.into_problems().into();
+        }
+        difference.touched = touched;
+        (next, difference)
+    }
+
+    fn hosts_of(&self, catalog: &Catalog, group: &Group, sidecar: &Sidecar<'_>, is_first: bool) -> HostTable {
+        let is_same = !is_first
+            && catalog.hosts().by_name().ptr_eq(self.catalog.hosts().by_name())
+            // Where a Sidecar object holds, routes bring the hosts that they lead to.
+            && !sidecar.is_limited()
+            && !self.has_changed(catalog, Kind::Sidecar);
+        match is_same {
+            true => self.hosts.clone(),
+            false => HostTable::of(catalog.hosts(), group, |host| {
+                sidecar.knows(&host.namespace, &host.name, group)
+            }),
+        }
+    }
+
+    fn has_changed(&self, catalog: &Catalog, kind: Kind) -> bool {
+        catalog.world().changes_since(self.catalog.world()).config.iter().any(|key| key.kind == kind)
+    }
+
+    fn changes(
+        &self,
+        catalog: &Catalog,
+        hosts: &HostTable,
+        asked: &BTreeSet<Name>,
+        is_first: bool,
+        touched: &Touched,
+    ) -> Changes {
+        let of_all = |kind: Kind| {
+            matches!(kind, Kind::Sidecar | Kind::Telemetry | Kind::EnvoyResources | Kind::Gateway)
+        };
+        let mut changes = Changes {
+            everything: is_first
+                || *self.asked != *asked
+                || touched.config.iter().any(|key| of_all(key.kind)),
+            secrets: touched.config.iter().any(|key| key.kind == Kind::Secret)
+                || catalog.world().time() != self.catalog.world().time(),
+            ..Changes::default()
+        };
+        let claims = (self.catalog.claims().by_host(), catalog.claims().by_host());
+        let rules = (self.catalog.rules().by_host(), catalog.rules().by_host());
+        if changes.everything {
+            changes.names = hosts.names().chain(claims.1.keys()).chain(rules.1.keys()).cloned().collect();
+            (changes.hosts, changes.bindings, changes.owners) = (true, true, true);
+            return changes;
+        }
+        let of_hosts = hosts.changed_since(&self.hosts);
+        changes.hosts = !of_hosts.is_empty();
+        changes.names.extend(of_hosts);
+        let of_claims = differing(claims.0, claims.1);
+        changes.bindings = of_claims.iter().any(|host| {
+            let named = [claims.0, claims.1].into_iter().filter_map(|by_host| by_host.get(host));
+            named.flat_map(|named| named.iter()).any(|named| named.claim.is_at_gateways())
+        });
+        changes.owners = !of_claims.is_empty();
+        changes.names.extend(of_claims);
+        changes.names.extend(differing(rules.0, rules.1));
+        changes
+    }
+
+    /// Says of names what is wrong with the routes and rules that are filed under them.
+    fn file(&mut self, changes: &Changes, scope: &Scope<'_>, routing: &Routing<'_>) {
+        for name in self.filed.stale(changes) {
+            let mut report = Report::default();
+            scope.hosts.begin(&name);
+            routing.tell_conflicts(&name, &mut report);
+            if let Some(filed) = self.catalog.rules().by_host().get(&name) {
+                rules::tell(&name, filed, scope.hosts, &mut report);
+            }
+            let reads = scope.hosts.reads();
+            let problems = report.into_problems();
+            let is_worthwhile = !problems.is_empty() || reads != Reads::default();
+            let part = Part { outcome: (), problems: problems.into(), reads };
+            self.filed.set(&name, is_worthwhile.then_some(part));
+        }
+    }
+
+    /// Everything that is wrong with what the group sees, each thing once, by object and field.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let (catalog, settings) = (&self.catalog, self.catalog.settings());
+        let mut report = Report::default();
+        let mut parts: Vec<&Arc<[Problem]>> =
+            vec![&self.problems, self.hosts.problems(), &self.raw_problems, &self.workload_problems];
+        parts.extend(self.filed.iter().map(|part| &part.problems));
+        parts.extend(self.mesh.iter().map(|part| &part.problems));
+        parts.extend(self.clusters.iter().map(|part| &part.problems));
+        parts.extend(self.whole.iter().map(|part| &part.problems));
+        report.extend(parts.into_iter().flat_map(|problems| problems.iter()).cloned());
+        report.extend(catalog.hosts().problems().chain(catalog.claims().problems_of_delegates()).cloned());
+        let sidecar = Sidecar::of(catalog.world(), group, settings, &mut Report::default());
+        let (view, rules) = (Hosts::new(&self.hosts), Rules::new(catalog.rules()));
+        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let routing = Routing::new(catalog.claims(), scope, &sidecar);
+        for claim in catalog.claims().claims().filter(|claim| routing.sees(claim)) {
+            claim.tell(group.kind, &mut report);
+        }
+        report.into_problems()
+    }
+
+    /// What is told in Envoy's own words.
+    pub(crate) fn raw(&self) -> &Arc<RawResources> {
+        &self.raw
+    }
+
+    /// How the endpoints of a host's clusters are found, by the host's name.
+    pub(crate) fn plans_of(&self, host: &str) -> impl Iterator<Item = &Arc<AssignmentPlan>> {
+        self.clusters.get(host).into_iter().flat_map(|part| part.outcome.plans.iter())
+    }
+
+    /// How the endpoints of a Service's clusters are found.
+    pub(crate) fn plans_of_service(
+        &self,
+        (namespace, name): &NamespacedName,
+    ) -> impl Iterator<Item = Arc<AssignmentPlan>> {
+        let domain = &self.catalog.settings().cluster_domain;
+        let host = format!("{name}.{namespace}.svc.{domain}").to_ascii_lowercase();
+        self.clusters.get(&host).into_iter().flat_map(|part| part.outcome.plans.iter().cloned())
+    }
+
+    /// How those endpoints are found that a change may have added, moved or taken away.
+    pub(crate) fn plans_of_touched(&self, touched: &Touched) -> Vec<Arc<AssignmentPlan>> {
+        let services = touched.endpoints.iter();
+        let mut plans: Vec<_> = services.flat_map(|service| self.plans_of_service(service)).collect();
+        let workloads = touched.config.iter();
+        let workloads = workloads.filter(|key| matches!(key.kind, Kind::Pod | Kind::WorkloadEntry));
+        let namespaces: BTreeSet<&str> = workloads.map(|key| &*key.namespace).collect();
+        if !namespaces.is_empty() {
+            let all = self.clusters.iter().flat_map(|part| part.outcome.plans.iter());
+            let selecting = all.filter(|plan| {
+                matches!(plan.members, Members::Selected { .. })
+                    && namespaces.contains(&*plan.selection.namespace)
+            });
+            plans.extend(selecting.cloned());
+        }
+        plans
+    }
+
+    /// Where all secrets that anything refers to are found.
+    pub(crate) fn secrets(&self) -> BTreeMap<Name, SecretPlan> {
+        let of_whole = self.whole.iter().flat_map(|part| part.outcome.secrets.iter());
+        let all = of_whole.chain(self.clusters.iter().flat_map(|part| part.outcome.secrets.iter()));
+        all.map(|(name, plan)| (name.clone(), plan.clone())).collect()
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+}
+
+/// The keys of which the values are not the same in two maps.
+fn differing<T: ?Sized>(old: &OrdMap<Arc<str>, Arc<T>>, new: &OrdMap<Arc<str>, Arc<T>>) -> BTreeSet<Arc<str>>
+where
+    Arc<T>: PartialEq,
+{
+    old.diff(new)
+        .map(|item| match item {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name.clone(),
+            DiffItem::Update { new: (name, _), .. } => name.clone(),
+        })
+        .collect()
+}
