@@ -9,8 +9,9 @@ use pilotage_protos::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, 
 use pilotage_protos::envoy::protobuf::value::Kind;
 use pilotage_protos::envoy::{Struct, Value};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::{StreamExt, once, pending};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
 use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -30,6 +31,8 @@ pub struct Told {
     pub first: DeltaDiscoveryResponse,
     /// Those after it.
     pub next: Streaming<DeltaDiscoveryResponse>,
+    /// For what the client has to say further; dropping it ends the stream.
+    pub requests: mpsc::Sender<DeltaDiscoveryRequest>,
 }
 
 /// Who asks, and how.
@@ -80,8 +83,9 @@ impl Asker {
                 type_url: CLUSTERS.to_owned(),
                 ..DeltaDiscoveryRequest::default()
             };
-            // The stream stays open on this side.
-            let mut request = Request::new(once(first).chain(pending()));
+            let (requests, said) = mpsc::channel(16);
+            requests.send(first).await.map_err(|_| Status::internal("nobody listens"))?;
+            let mut request = Request::new(ReceiverStream::new(said));
             if let Some(token) = &self.token {
                 let value = format!("Bearer {token}").parse();
                 request
@@ -92,7 +96,7 @@ impl Asker {
             let answer = grpc.streaming(request, PathAndQuery::from_static(DELTA), codec).await?;
             let mut next = answer.into_inner();
             let first = next.message().await?.ok_or_else(|| Status::internal("it ends without a word"))?;
-            Ok(Told { first, next })
+            Ok(Told { first, next, requests })
         };
         timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
     }

@@ -7,6 +7,7 @@ mod assets;
 mod client;
 mod control_plane;
 mod identity;
+mod kubectl;
 mod observer;
 mod schemas;
 mod toolchain;
@@ -17,6 +18,7 @@ pub use client::{
 };
 pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
+pub use kubectl::kubectl;
 pub use observer::{Observer, Said};
 pub use schemas::{OUR_CRDS, istio_crds};
 pub use toolchain::{GO_VERSION, go};

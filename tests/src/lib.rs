@@ -32,4 +32,4 @@ pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
 pub use relay::Relay;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
-pub use traffic::{Outcomes, Traffic, calls};
+pub use traffic::{Outcomes, Traffic, calls, until_left_out};

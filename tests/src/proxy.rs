@@ -76,14 +76,20 @@ impl Proxy {
         Self::start(at, name, &arguments, egress.address(), egress).await
     }
 
+    /// Starts a sidecar of the namespace `demo` that runs at `locality`, as region and zone.
+    ///
+    /// # Errors
+    /// It is not ready in time; the error has the end of its log.
+    pub async fn sidecar_in(mesh: &Mesh, name: &str, locality: &str) -> Result<Self> {
+        Self::sidecar_at((mesh.xds(), mesh), name, Dialect::Delta, &["--locality", locality]).await
+    }
+
     /// Starts a gateway with the label `istio: ingressgateway`, whose Gateway has the port `port`.
     ///
     /// # Errors
     /// It is not ready in time; the error has the end of its log.
     pub async fn gateway(mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
-        let entry = (Ipv4Addr::LOCALHOST, port).into();
-        let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
-        Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+        Self::gateway_by_way_of(mesh.xds(), mesh, name, port).await
     }
 
     /// Starts a sidecar of the namespace `demo` and the label `app` to which every connection is redirected.
@@ -95,6 +101,16 @@ impl Proxy {
         let arguments = ["--kind", "sidecar", "--intercepted", "--label", &label];
         let entry = (Ipv4Addr::LOCALHOST, 15001).into();
         Self::start((mesh.xds(), mesh), name, &arguments, entry, ReservedPort::new()?).await
+    }
+
+    /// The same, where `server` leads to the server of the mesh.
+    ///
+    /// # Errors
+    /// As of [`Proxy::gateway`].
+    pub async fn gateway_by_way_of(server: SocketAddr, mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
+        let entry = (Ipv4Addr::LOCALHOST, port).into();
+        let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
+        Self::start((server, mesh), name, &arguments, entry, ReservedPort::new()?).await
     }
 
     async fn start(

@@ -6,19 +6,29 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use pilotage_tests::eventually;
 use pilotage_tests::kubernetes::{
     ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply, apply_cluster, create_crds,
     istio_crds, token,
 };
+use pilotage_tests::{Mesh, eventually};
 use pilotage_watcher::Kind;
 use pilotage_watcher::kubernetes::{KindState, Options as Following, Review, connect, review_token};
 use serde_json::{Value, json};
 
-const ROLE: &str = include_str!("../../deploy/kubernetes/rbac.yaml");
+const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
 const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
 
 const USER: &str = "system:serviceaccount:pilotage-system:pilotage";
+
+/// A rule that leads nowhere.
+const UNRESOLVED: &str = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: unresolved}
+spec:
+  hosts: [nowhere.example]
+  http: [{route: [{destination: {host: nowhere.example}}]}]
+";
 
 /// A right: API group, resource and verb.
 type Right = (String, String, String);
@@ -26,13 +36,13 @@ type Right = (String, String, String);
 /// The rights that the role gives.
 fn given() -> Result<BTreeSet<Right>> {
     let documents = serde_saphyr::from_multiple::<Value>(ROLE).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let role =
-        documents.into_iter().find(|object| object["kind"] == "ClusterRole").context("a ClusterRole")?;
+    let is_role = |object: &Value| object["kind"] == "ClusterRole" || object["kind"] == "Role";
+    let roles: Vec<Value> = documents.into_iter().filter(is_role).collect();
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().map(|text| text.as_str().unwrap().to_owned()).collect()
     };
     let mut rights = BTreeSet::new();
-    for rule in role["rules"].as_array().context("rules")? {
+    for rule in roles.iter().filter_map(|role| role["rules"].as_array()).flatten() {
         for group in texts(&rule["apiGroups"]) {
             for resource in texts(&rule["resources"]) {
                 rights.extend(
@@ -51,7 +61,11 @@ fn used(log: &Path) -> BTreeSet<Right> {
     let used = events.filter(|event| event["user"]["username"] == USER).filter_map(|event| {
         let object = event["objectRef"].as_object()?;
         let part = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Some((part("apiGroup"), part("resource"), event["verb"].as_str()?.to_owned()))
+        let resource = match part("subresource") {
+            sub if sub.is_empty() => part("resource"),
+            sub => format!("{}/{sub}", part("resource")),
+        };
+        Some((part("apiGroup"), resource, event["verb"].as_str()?.to_owned()))
     });
     // What every user may ask has no resource, such as which kinds there are.
     used.filter(|(_, resource, _)| !resource.is_empty()).collect()
@@ -63,7 +77,11 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
     std::fs::write(
         &policy,
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n",
+        // What others do would only have to be read.
+        format!(
+            "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {{level: Metadata, \
+             users: ['{USER}']}}\n- level: None\n"
+        ),
     )?;
     let arguments = [
         format!("--audit-policy-file={}", policy.display()),
@@ -85,6 +103,14 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     // The kind of ours that nobody else defines.
     create_crds(&client, OUR_CRDS).await?;
     let namespace = Namespace::create(&client, "role").await?;
+    // The whole server, which writes as well. It finds something wrong, and ends in order.
+    let text = kubeconfig.to_str().context("a path that is text")?;
+    let settings = folder.path().join("pilotage.yaml");
+    std::fs::write(&settings, "status: {write: true, leaseSeconds: 3}\n")?;
+    let settings = settings.to_str().context("a path that is text")?;
+    let arguments = ["--kubernetes", "--kubeconfig", text, "--config", settings];
+    let mut mesh = Mesh::start_with(&[], &arguments).await?;
+    apply(&client, namespace.name(), UNRESOLVED).await?;
     apply(&client, namespace.name(), OBJECTS).await?;
     let following = || async {
         observer.status().kinds.values().all(|state| *state == KindState::Watching).then_some(())
@@ -93,7 +119,7 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let everything = |said: &pilotage_tests::kubernetes::Said| {
         let world = &said.world;
         let here =
-            world.virtual_services().count() == 1 && world.pod(namespace.name(), "checkout-a").is_some();
+            world.virtual_services().count() == 2 && world.pod(namespace.name(), "checkout-a").is_some();
         here.then_some(())
     };
     observer.until("the objects", everything).await?;
@@ -102,6 +128,14 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let connection = connect(&kubeconfig, None).await?;
     let review = review_token(&connection, "nonsense", &["pilotage".to_owned()]).await?;
     assert!(matches!(review, Review::Bad(_)), "{review:?}");
+
+    let written = || async {
+        let patched = used(&log).into_iter().filter(|(_, resource, _)| resource.ends_with("/status"));
+        let renewed = used(&log).contains(&("coordination.k8s.io".into(), "leases".into(), "update".into()));
+        (patched.count() == 8 && renewed).then_some(())
+    };
+    eventually("the status of every kind being written, and a lease renewed", written).await?;
+    mesh.stop_server().await?;
 
     let given = given()?;
     assert!(given.len() > 10, "{given:?}");

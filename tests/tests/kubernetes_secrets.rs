@@ -18,7 +18,7 @@ use pilotage_watcher::kubernetes::{Options as Following, SecretReferences, secre
 use pilotage_watcher::{Kind, ObjectKey};
 use serde_json::{Value, json};
 
-const ROLE: &str = include_str!("../../deploy/kubernetes/rbac.yaml");
+const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
 const HOST: &str = "echo.example.com";
 
 fn opaque(name: &str) -> String {

@@ -55,6 +55,7 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
         Kind::Telemetry => &world.telemetries().find(|it| is(&it.meta))?.meta,
         Kind::EnvoyResources => &world.envoy_resources().find(|it| is(&it.meta))?.meta,
         Kind::Secret => &world.secret(namespace, name)?.meta,
+        Kind::Descriptors => &world.descriptors().find(|it| is(&it.meta))?.meta,
     };
     Some(meta.labels.keys().map(ToString::to_string).collect())
 }

@@ -16,7 +16,7 @@ use pilotage_tests::{Asker, Backend, Dialect, Mesh, Proxy, calls, endpoint_slice
 use serde_json::{Value, json};
 use tonic::Code;
 
-const ROLE: &str = include_str!("../../deploy/kubernetes/rbac.yaml");
+const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
 
 /// A Pod of the account `web`, and a token that is bound to it.
 async fn pod_token(client: &Client, pod: &str, audience: &str) -> Result<String> {

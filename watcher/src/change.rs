@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Secret, Service, ServiceEntry,
-    Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
+    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Secret, Service,
+    ServiceEntry, Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 
 /// The name of a source, such as `directory:manifests`.
@@ -43,6 +43,8 @@ pub enum Kind {
     EnvoyResources,
     /// `v1` Secret.
     Secret,
+    /// Protobuf descriptors of gRPC services: a file in a folder.
+    Descriptors,
 }
 
 /// The identity of an object: kind, namespace and name.
@@ -63,10 +65,14 @@ impl ObjectKey {
     }
 }
 
-/// `Kind namespace/name`, as it is printed everywhere.
+/// `Kind namespace/name`, as it is printed everywhere; `Kind name` for what has no namespace.
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}/{}", self.kind, self.namespace, self.name)
+        match &*self.namespace {
+            // A file of a folder that is no manifest.
+            "" => write!(f, "{:?} {}", self.kind, self.name),
+            namespace => write!(f, "{:?} {namespace}/{}", self.kind, self.name),
+        }
     }
 }
 
@@ -104,6 +110,8 @@ pub enum Object {
     /// A Secret.
     #[serde(skip)]
     Secret(Arc<WithMeta<Secret>>),
+    /// Descriptors.
+    Descriptors(Arc<WithMeta<Descriptors>>),
 }
 
 impl Object {
@@ -122,6 +130,7 @@ impl Object {
             Self::Telemetry(_) => Kind::Telemetry,
             Self::EnvoyResources(_) => Kind::EnvoyResources,
             Self::Secret(_) => Kind::Secret,
+            Self::Descriptors(_) => Kind::Descriptors,
         }
     }
 
@@ -140,6 +149,7 @@ impl Object {
             Self::Telemetry(object) => &object.meta,
             Self::EnvoyResources(object) => &object.meta,
             Self::Secret(object) => &object.meta,
+            Self::Descriptors(object) => &object.meta,
         }
     }
 
@@ -158,6 +168,7 @@ impl Object {
             (Self::Telemetry(a), Self::Telemetry(b)) => Arc::ptr_eq(a, b),
             (Self::EnvoyResources(a), Self::EnvoyResources(b)) => Arc::ptr_eq(a, b),
             (Self::Secret(a), Self::Secret(b)) => Arc::ptr_eq(a, b),
+            (Self::Descriptors(a), Self::Descriptors(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

@@ -20,6 +20,7 @@ use crate::{Batch, Change, SourceName};
 
 mod backoff;
 mod batch;
+mod call;
 mod connect;
 mod crd;
 mod definitions;
@@ -35,6 +36,7 @@ mod table;
 mod token;
 mod trouble;
 
+pub use call::{CallError, call, has_conditions, kind_path, status_path};
 pub use connect::{ConnectError, Connection, connect, connect_in_cluster};
 pub use crd::custom_resource_definitions;
 pub use kind::kind_scope;

@@ -36,14 +36,17 @@ pub(crate) enum Format {
     Yaml,
     /// One JSON value.
     Json,
+    /// Protobuf descriptors, which are no text.
+    Descriptors,
 }
 
 impl Format {
-    /// By the name's ending: `.yaml`, `.yml` or `.json`; other files are none of ours.
+    /// By the name's ending: `.yaml`, `.yml` or `.json`, and for descriptors `.binpb`, `.pb` or `.protoset`; other files are none of ours.
     pub(crate) fn of(path: &std::path::Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "yaml" | "yml" => Some(Self::Yaml),
             "json" => Some(Self::Json),
+            "binpb" | "pb" | "protoset" => Some(Self::Descriptors),
             _ => None,
         }
     }
@@ -64,6 +67,7 @@ pub(crate) fn read(text: &str, format: Format, known: &[Document]) -> Vec<Docume
         Format::Yaml => stream::split(text),
         Format::Json if text.trim().is_empty() => Vec::new(),
         Format::Json => vec![stream::Document { text, first_line: 1 }],
+        Format::Descriptors => Vec::new(),
     };
     let known: HashMap<u64, &Document> = known.iter().map(|document| (document.hash, document)).collect();
     let read = |document: stream::Document<'_>| {

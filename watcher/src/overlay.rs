@@ -186,6 +186,6 @@ mod tests {
         let Batch { changes, .. } = overlay.upper(batch(apply("a", "folder")));
         let Change::Problems { problems, .. } = &changes[0] else { panic!("it is a problem") };
         let text = problems[0].to_string();
-        assert!(text.contains("Service /a") && text.contains("directory:m and in kubernetes:c"), "{text}");
+        assert!(text.contains("Service a") && text.contains("directory:m and in kubernetes:c"), "{text}");
     }
 }

@@ -2,6 +2,7 @@
 //! field by field as their published schemas have them.
 
 pub mod convert;
+mod descriptors;
 mod destination_rule;
 mod endpoints;
 mod envoy_resources;
@@ -17,6 +18,7 @@ mod telemetry;
 mod virtual_service;
 mod words;
 
+pub use descriptors::*;
 pub use destination_rule::*;
 pub use endpoints::*;
 pub use envoy_resources::*;

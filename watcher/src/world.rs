@@ -8,8 +8,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use crate::resources::{
-    DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Secret, Service, ServiceEntry, Sidecar,
-    Telemetry, VirtualService, WithMeta, WorkloadEntry,
+    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Secret, Service, ServiceEntry,
+    Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
@@ -39,6 +39,7 @@ pub struct World {
     telemetries: Table<Telemetry>,
     envoy_resources: Table<EnvoyResources>,
     secrets: Table<Secret>,
+    descriptors: Table<Descriptors>,
     time: i64,
 }
 
@@ -57,6 +58,7 @@ impl World {
             Object::Sidecar(new) => config(&mut self.sidecars, id, Some(new), key),
             Object::Telemetry(new) => config(&mut self.telemetries, id, Some(new), key),
             Object::EnvoyResources(new) => config(&mut self.envoy_resources, id, Some(new), key),
+            Object::Descriptors(new) => config(&mut self.descriptors, id, Some(new), key),
             Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
             Object::Pod(new) => self.set_pod(id, Some(new)),
             Object::Secret(new) => self.set_secret(id, Some(new)),
@@ -76,6 +78,7 @@ impl World {
             Kind::Sidecar => config(&mut self.sidecars, id, None, key.clone()),
             Kind::Telemetry => config(&mut self.telemetries, id, None, key.clone()),
             Kind::EnvoyResources => config(&mut self.envoy_resources, id, None, key.clone()),
+            Kind::Descriptors => config(&mut self.descriptors, id, None, key.clone()),
             Kind::EndpointSlice => self.set_slice(id, None),
             Kind::Pod => self.set_pod(id, None),
             Kind::Secret => self.set_secret(id, None),
@@ -180,6 +183,11 @@ impl World {
     /// Every EnvoyResources, by namespace and name.
     pub fn envoy_resources(&self) -> impl Iterator<Item = &Arc<WithMeta<EnvoyResources>>> {
         self.envoy_resources.values()
+    }
+
+    /// All Descriptors, by namespace and name.
+    pub fn descriptors(&self) -> impl Iterator<Item = &Arc<WithMeta<Descriptors>>> {
+        self.descriptors.values()
     }
 
     /// One Secret.

@@ -1,6 +1,8 @@
-//! Health and metrics over HTTP, for probes and scrapers: `/healthz`, `/readyz`, `/metrics`.
+//! Health and metrics over HTTP, for probes and scrapers: `/healthz`, `/readyz`, `/metrics`; and `/outcomes`, for the
+//! replica that writes status.
 //!
-//! Nothing here tells what is served: that is for pages of another listener, on loopback alone.
+//! Nothing here tells what is served, but for the names of objects: that is for pages of another listener, on loopback
+//! alone.
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +13,8 @@ use pilotage_compile::Group;
 use pilotage_server::Streams;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::status::Answer;
 
 mod metrics;
 mod readiness;
@@ -28,6 +32,8 @@ pub struct Pages {
     pub metrics: Metrics,
     /// The open streams.
     pub streams: Streams<Group>,
+    /// What became of objects at these streams, for other replicas; none where nobody asks.
+    pub(crate) outcomes: Option<Answer>,
 }
 
 /// Serves the pages until `shutdown`.
@@ -39,6 +45,7 @@ pub async fn serve(listener: TcpListener, pages: Pages, shutdown: CancellationTo
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
+        .route("/outcomes", get(outcomes))
         .with_state(pages);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
@@ -46,6 +53,14 @@ pub async fn serve(listener: TcpListener, pages: Pages, shutdown: CancellationTo
 async fn ready(State(pages): State<Pages>) -> impl IntoResponse {
     let status = if pages.readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, pages.readiness.to_string())
+}
+
+async fn outcomes(State(pages): State<Pages>) -> impl IntoResponse {
+    let Some(outcomes) = &pages.outcomes else {
+        return (StatusCode::NOT_FOUND, "status is not written here\n".to_owned());
+    };
+    // A tree of names and numbers can always be written.
+    (StatusCode::OK, serde_json::to_string(&*outcomes.get()).unwrap_or_default())
 }
 
 async fn scrape(State(pages): State<Pages>) -> impl IntoResponse {

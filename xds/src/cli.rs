@@ -10,9 +10,11 @@ use crate::settings::Settings;
 mod bootstrap;
 mod check;
 mod crds;
+mod descriptors;
 mod explain;
 mod ready;
 mod render;
+mod reporting;
 mod serve;
 mod settings;
 mod sources;
@@ -46,6 +48,7 @@ enum Command {
     Render(render::Args),
     Bootstrap(bootstrap::Args),
     Crds(crds::Args),
+    Descriptors(descriptors::Args),
     Explain(explain::Args),
     Demo(crate::demo::Args),
     Tools(tools::Args),
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Crds(args) => crds::run(&args),
+        Command::Descriptors(args) => descriptors::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Demo(args) => crate::demo::run(args),
         Command::Tools(args) => tools::run(&args),
@@ -114,16 +118,20 @@ enum Format {
 /// Standard output is closed.
 fn print(document: &serde_json::Value, format: Format) -> anyhow::Result<()> {
     use std::io::Write;
-    let text = match format {
+    std::io::stdout().lock().write_all(text(document, format)?.as_bytes())?;
+    Ok(())
+}
+
+/// A document as it is printed.
+fn text(document: &serde_json::Value, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
         // Every string quoted: Envoy reads YAML 1.1, where a bare `on` or `n` is a boolean.
         Format::Yaml => serde_saphyr::to_string_with_options(
             document,
             serde_saphyr::ser_options! { quote_all: true, prefer_block_scalars: false },
         )?,
         Format::Json => serde_json::to_string_pretty(document)? + "\n",
-    };
-    std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(())
+    })
 }
 
 #[cfg(test)]

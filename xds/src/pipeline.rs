@@ -29,6 +29,7 @@ mod debounce;
 mod entwined;
 mod grouping;
 mod journal;
+mod ledger;
 mod references;
 
 use checking::Checking;
@@ -37,7 +38,12 @@ use debounce::Debounce;
 use entwined::Entwined;
 pub use grouping::Grouping;
 use journal::Journal;
+use ledger::Bookkeeping;
+pub(crate) use ledger::{Entry, Ledger};
 use references::References;
+
+/// How long what became of objects may wait for being put down: it is looked at once a second.
+const LEDGER_DELAY: Duration = Duration::from_millis(250);
 
 /// What the pipeline is told: by sources, and by clients.
 pub struct Inputs {
@@ -49,6 +55,8 @@ pub struct Inputs {
     pub positions: Positions,
     /// Where the Secrets are named that something refers to; none where a source tells of Secrets by itself.
     pub secrets: Option<watch::Sender<SecretReferences>>,
+    /// Where it is put down what became of objects; none where nobody asks.
+    pub(crate) ledger: Option<watch::Sender<Arc<Ledger>>>,
 }
 
 /// The world, and what was made of it for each group.
@@ -78,6 +86,9 @@ pub struct Pipeline {
     entwined: Entwined,
     journal: Journal,
     references: References,
+    /// Where it is put down what became of objects, and when that is due.
+    ledger: Option<(watch::Sender<Arc<Ledger>>, Bookkeeping)>,
+    ledger_due: Option<Instant>,
     /// When the latest events were seen.
     latency: clients::Latency,
     /// The resources of a type that a node has rejected since it last had everything of that type.
@@ -126,6 +137,8 @@ impl Pipeline {
             entwined: Entwined::default(),
             journal: Journal::default(),
             references: References::default(),
+            ledger: None,
+            ledger_due: None,
             latency: clients::Latency::default(),
             rejected: BTreeMap::new(),
         }
@@ -135,6 +148,7 @@ impl Pipeline {
     pub async fn run(mut self, mut inputs: Inputs, shutdown: CancellationToken) {
         self.positions = inputs.positions.clone();
         self.references = References::told_to(inputs.secrets.take());
+        self.ledger = inputs.ledger.take().map(|ledger| (ledger, Bookkeeping::default()));
         loop {
             let compile_at = self.compile_at();
             let forget_at = self.groups.values().filter_map(|member| member.deserted).min();
@@ -149,6 +163,7 @@ impl Pipeline {
                 outcome = finished(&mut self.compiling) => self.publish(outcome),
                 problems = self.checking.finished() => self.judge_world(problems),
                 () = at(compile_at) => self.start_compile(),
+                () = at(self.ledger_due) => self.put_down(),
                 () = at(forget_at.map(|deserted| deserted + self.linger)) => self.forget_deserted(),
             }
         }
@@ -180,6 +195,9 @@ impl Pipeline {
         self.metrics.event(self.revision.0);
         if !self.unsynced.is_empty() {
             return;
+        }
+        if let Some((_, bookkeeping)) = &mut self.ledger {
+            bookkeeping.changed(&touched.config, self.revision);
         }
         if is_first || self.references.concerns(&touched) {
             self.references.update(&self.world, self.groups.keys());
@@ -245,7 +263,13 @@ impl Pipeline {
         self.stale = held;
         let orders = stale.into_iter().filter_map(|group| {
             let member = self.groups.get(&group)?;
-            Some(Order { demanded: member.demanded.clone(), previous: member.compiled.clone(), group })
+            // What a new group is told is mostly what another of its kind is.
+            let others = self.groups.iter().filter(|(known, _)| known.kind == group.kind);
+            let previous = member
+                .compiled
+                .clone()
+                .or_else(|| others.into_iter().find_map(|(_, other)| other.compiled.clone()));
+            Some(Order { demanded: member.demanded.clone(), previous, group })
         });
         let orders = orders.collect();
         self.world.set_time(unix_time());
@@ -275,6 +299,7 @@ impl Pipeline {
         }
         self.catalog = outcome.catalog;
         self.checking.order(self.catalog.clone());
+        self.note_ledger();
         if let Some(ready) = self.ready.take() {
             // Nobody listening is nobody who wants to know.
             let _ = ready.send(());
@@ -291,9 +316,24 @@ impl Pipeline {
         if !self.journal.set(scope, problems, |problem| self.positions.place(problem)) {
             return;
         }
+        self.note_ledger();
         for severity in [Severity::Info, Severity::Warning, Severity::Error] {
             self.metrics.problems(severity, self.journal.count(severity));
         }
+    }
+
+    fn note_ledger(&mut self) {
+        if self.ledger.is_some() && self.ledger_due.is_none() {
+            self.ledger_due = Some(Instant::now() + LEDGER_DELAY);
+        }
+    }
+
+    fn put_down(&mut self) {
+        self.ledger_due = None;
+        let Some((known, bookkeeping)) = &mut self.ledger else { return };
+        let groups =
+            self.groups.iter().filter_map(|(group, member)| Some((group, member.compiled.as_deref()?)));
+        known.send_replace(Arc::new(bookkeeping.ledger(&self.world, groups, self.journal.problems())));
     }
 
     fn forget_deserted(&mut self) {

@@ -37,6 +37,8 @@ pub struct Settings {
     pub server: Server,
     /// What outlives the process.
     pub state: State,
+    /// What is written on the objects of a cluster.
+    pub status: Status,
     /// How resources are translated.
     pub translation: pilotage_compile::Settings,
 }
@@ -61,6 +63,23 @@ pub struct State {
     /// The folder in which the last good version of every object is kept, Secrets and Pods aside. After a restart, an
     /// object that is broken by then, or of a kind that may not be read, is served as it was. Unset: nothing is kept.
     pub dir: Option<PathBuf>,
+}
+
+/// What is written on the objects of a cluster: conditions in their status, and events about what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Status {
+    /// Whether this replica takes part: one of those that do writes, and all of them answer it for their clients.
+    pub write: bool,
+    /// The name of this replica, other than that of every other one; unset: the host's name, which is the Pod's.
+    pub replica: Option<String>,
+    /// Where the other replicas reach the port of `health`; unset: the address of `health`, unless that is any address.
+    pub advertise: Option<SocketAddr>,
+    /// The namespace of the leases that say who writes and who is there.
+    pub namespace: String,
+    /// After how many seconds a replica that says nothing is believed to be gone; it tells that it is there three times
+    /// as often.
+    pub lease_seconds: u32,
 }
 
 /// Certificates, and what clients must show.
@@ -126,6 +145,9 @@ pub struct Server {
     pub drain_seconds: u32,
     /// How long the configuration of a group is kept after its last client left, in seconds.
     pub group_linger_seconds: u32,
+    /// After how many seconds, give or take a tenth, a connection is asked to end, so that clients spread over replicas
+    /// anew. Unset: never.
+    pub max_connection_age_seconds: Option<u32>,
 }
 
 impl Default for Settings {
@@ -140,8 +162,16 @@ impl Default for Settings {
             log: Log::default(),
             server: Server::default(),
             state: State::default(),
+            status: Status::default(),
             translation: pilotage_compile::Settings::default(),
         }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let (write, replica, advertise) = (false, None, None);
+        Self { write, replica, advertise, namespace: "pilotage-system".to_owned(), lease_seconds: 15 }
     }
 }
 
@@ -153,7 +183,7 @@ impl Default for Log {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { drain_seconds: 5, group_linger_seconds: 60 }
+        Self { drain_seconds: 5, group_linger_seconds: 60, max_connection_age_seconds: None }
     }
 }
 

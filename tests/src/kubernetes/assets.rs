@@ -108,7 +108,7 @@ fn remove_abandoned(cache: &Path, prefix: &str) {
 }
 
 /// What the programs are built from, as a number: another pin is another build.
-fn fingerprint(source: &Path) -> Result<u64> {
+pub(super) fn fingerprint(source: &Path) -> Result<u64> {
     let mut hasher = xxhash_rust::xxh3::Xxh3::new();
     for file in ["go.mod", "go.sum"] {
         let path = source.join(file);

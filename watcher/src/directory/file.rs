@@ -1,11 +1,13 @@
 //! One file of a folder: what it says now, and what it keeps from when it was last good.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::scan::{Content, Stamp, beginning};
 use crate::manifest::{self, Document, Format, Outcome};
 use crate::position::Anchor;
+use crate::resources::{Descriptors, Meta, WithMeta};
 use crate::{Code, Kind, Object, ObjectKey, Problem};
 
 /// Of so many problems of one document each is told; nobody reads more at once.
@@ -47,6 +49,7 @@ impl File {
         match content {
             Content::Gone => None,
             Content::Refused(stamp, problem) => Some(Self::kept(previous, name, stamp, problem)),
+            Content::Bytes(stamp, bytes) => Some(Self::descriptors(previous, name, stamp, &bytes)),
             Content::Text(stamp, text) if text.trim().is_empty() => {
                 let problem = Problem::new(Code::EmptyFile, "the file is empty")
                     .hint("delete it if its objects should go")
@@ -67,6 +70,33 @@ impl File {
         let mut problems = vec![problem];
         problems.extend(kept_last_good(name, held.keys()));
         Self { stamp: Some(stamp), documents: Vec::new(), held, problems }
+    }
+
+    /// A file of protobuf descriptors, which holds one object that is named like the file.
+    fn descriptors(previous: Option<&Self>, name: &Arc<str>, stamp: Stamp, bytes: &[u8]) -> Self {
+        let spec = match Descriptors::decode(bytes) {
+            Ok(spec) => spec,
+            Err(error) => {
+                let problem = Problem::new(Code::InvalidDescriptors, error.to_string())
+                    .hint(
+                        "write it with protoc --descriptor_set_out, buf build, or pilotage descriptors fetch",
+                    )
+                    .at(beginning(name));
+                return Self::kept(previous, name, stamp, problem);
+            }
+        };
+        let stem = Path::new(&**name).file_stem().unwrap_or_default().to_string_lossy();
+        let meta = Meta { name: stem.as_ref().into(), ..Meta::default() };
+        let object = Object::Descriptors(Arc::new(WithMeta { meta, spec }));
+        let anchor = Anchor {
+            file: name.clone(),
+            format: Format::Descriptors,
+            text: "".into(),
+            first_line: 1,
+            at: "".into(),
+        };
+        let held = BTreeMap::from([(object.key(), Held { object, anchor })]);
+        Self { stamp: Some(stamp), documents: Vec::new(), held, problems: Vec::new() }
     }
 
     fn assembled(

@@ -126,6 +126,7 @@ pub(super) fn beginning(file: &Arc<str>) -> Position {
 /// What came of reading a file.
 pub(super) enum Content {
     Text(Stamp, String),
+    Bytes(Stamp, Vec<u8>),
     /// It is there and cannot be used.
     Refused(Stamp, Problem),
     Gone,
@@ -148,6 +149,9 @@ pub(super) fn content(path: &Path, name: &Arc<str>, limit: u64) -> Content {
             .hint("split it into several files")
             .at(beginning(name));
         return Content::Refused(stamp, problem);
+    }
+    if Format::of(path) == Some(Format::Descriptors) {
+        return Content::Bytes(stamp, bytes);
     }
     match String::from_utf8(bytes) {
         Ok(text) => Content::Text(stamp, text),

@@ -134,7 +134,11 @@ impl Follower {
     async fn attempt(&mut self) -> Result<(), Stop> {
         let version = match self.version {
             Some(version) => version,
-            None => *self.version.insert(negotiate(&self.connection, self.subject.watched).await?),
+            None => {
+                let version = negotiate(&self.connection, self.subject.watched).await?;
+                self.standing.read_in(self.subject.watched.api_version(version));
+                *self.version.insert(version)
+            }
         };
         let path = self.subject.locator(version);
         if self.resume.is_none() && !self.streams {

@@ -92,6 +92,7 @@ pub(super) fn read(head: &Head, json: &str) -> Reading {
             }
             reading
         }
+        Kind::Descriptors => built_in(head, json, convert::descriptors, Object::Descriptors),
         Kind::VirtualService
         | Kind::DestinationRule
         | Kind::Gateway
@@ -160,6 +161,7 @@ fn aged(head: &Head, mut object: Object) -> Object {
         Object::Telemetry(object) => set(head, object),
         Object::EnvoyResources(object) => set(head, object),
         Object::Secret(object) => set(head, object),
+        Object::Descriptors(object) => set(head, object),
     }
     object
 }

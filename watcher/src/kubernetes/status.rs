@@ -30,6 +30,8 @@ pub struct Status {
     pub kinds: BTreeMap<Kind, KindState>,
     /// How many objects of each kind are held.
     pub objects: BTreeMap<Kind, usize>,
+    /// The `apiVersion` in which each kind is read, as far as it has been found out.
+    pub versions: BTreeMap<Kind, String>,
     /// The state of each Secret that something refers to, by namespace and name.
     pub secrets: BTreeMap<NamespacedName, KindState>,
 }
@@ -61,6 +63,13 @@ impl Board {
             None => replace(&mut status.kinds, subject.kind(), state),
             Some(name) => replace(&mut status.secrets, name.clone(), state),
         })
+    }
+
+    /// Takes in the version in which a kind is read.
+    pub(super) fn read_in(&self, subject: &Subject, api_version: String) {
+        if subject.name.is_none() {
+            self.status.send_if_modified(|status| replace(&mut status.versions, subject.kind(), api_version));
+        }
     }
 
     /// Takes in how many objects are held; single ones are not counted.

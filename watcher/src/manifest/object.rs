@@ -55,7 +55,8 @@ pub(crate) fn read_document(text: &str, format: Format) -> Reading {
     let mut reading = Reading::default();
     let parsed = match format {
         Format::Yaml => yaml::parse(text),
-        Format::Json => json::parse(text),
+        // Descriptors are no text; whoever brings their bytes here is told that they are no JSON.
+        Format::Json | Format::Descriptors => json::parse(text),
     };
     let flat = || if format == Format::Yaml { Flat::detect(text) } else { None };
     match parsed {
@@ -80,6 +81,7 @@ pub(crate) fn tree(text: &str, format: Format) -> Option<Node> {
     match format {
         Format::Yaml => yaml::parse(text).ok(),
         Format::Json => json::parse(text).ok(),
+        Format::Descriptors => None,
     }
 }
 

@@ -144,6 +144,12 @@ codes! {
     Deprecated = "deprecated", Info, "IST0002";
     /// A retry condition that never fires as written.
     RetryNeverFires = "retry-never-fires", Warning;
+    /// A retry that may do twice what must be done once.
+    RetryMayRepeat = "retry-may-repeat", Warning;
+    /// A retry by a gRPC status, which a proxy sees only where no message came before it.
+    RetryNeedsTrailersOnly = "retry-needs-trailers-only", Info;
+    /// A method that its service's descriptors do not have.
+    UnknownMethod = "unknown-method", Warning;
     /// A match on a gRPC content type that misses its variants.
     ExactContentType = "exact-content-type", Warning;
     /// A setting that makes gRPC calls fail.
@@ -152,6 +158,8 @@ codes! {
     NotForGrpcClients = "not-for-grpc-clients", Warning;
     /// A resource in Envoy's words that Envoy's API does not have so.
     InvalidResource = "invalid-resource", Error;
+    /// Protobuf descriptors that cannot be read.
+    InvalidDescriptors = "invalid-descriptors", Error;
     /// Two resources of one type and name.
     DuplicateResource = "duplicate-resource", Error;
     /// A client rejected what an object was translated to.

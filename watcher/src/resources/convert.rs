@@ -3,6 +3,7 @@
 //! A conversion is total: what cannot be used is left out with a [`Problem`] that names the object and the field, and
 //! the rest of the object stands.
 
+mod descriptors;
 mod endpoints;
 mod metadata;
 mod pem;
@@ -10,6 +11,7 @@ mod pod;
 mod secret;
 mod service;
 
+pub use descriptors::descriptors;
 pub use endpoints::{endpoint_slice, endpoints, mirrored_key};
 pub use metadata::meta;
 pub use pod::pod;

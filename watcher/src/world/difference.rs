@@ -27,6 +27,7 @@ impl World {
         collect(&older.workload_entries, &self.workload_entries, Kind::WorkloadEntry, config);
         collect(&older.sidecars, &self.sidecars, Kind::Sidecar, config);
         collect(&older.telemetries, &self.telemetries, Kind::Telemetry, config);
+        collect(&older.descriptors, &self.descriptors, Kind::Descriptors, config);
         collect(&older.envoy_resources, &self.envoy_resources, Kind::EnvoyResources, config);
         for (id, old, new) in changed(&older.slices, &self.slices) {
             for slice in [old, new].into_iter().flatten() {

@@ -165,3 +165,22 @@ async fn a_link_to_nowhere_keeps_its_objects() {
     live.until("its repair", |live| live.port("a") == Some(81)).await;
     assert_eq!(live.codes(), Vec::<&str>::new());
 }
+
+/// Descriptors are bytes: of a file that is none what was known stays, as of any other.
+#[tokio::test]
+async fn descriptors_that_cannot_be_read_leave_the_last_good_ones() {
+    // One service `S` with the method `M`, which is idempotent.
+    let good = b"\x0a\x0f\x32\x0d\x0a\x01\x53\x12\x08\x0a\x01\x4d\x22\x03\x90\x02\x02";
+    let mut live = Live::open(|root| fs::write(root.join("s.binpb"), good).unwrap()).await;
+    let key = ObjectKey::new(Kind::Descriptors, "", "s");
+    let known = |live: &Live| live.world.descriptors().any(|found| found.spec.services.contains_key("S"));
+    assert!(known(&live));
+
+    fs::write(live.root.join("s.binpb"), b"apiVersion: v1").unwrap();
+    live.until("no descriptors", |live| live.codes() == ["invalid-descriptors", "kept-last-good"]).await;
+    assert!(known(&live));
+
+    fs::remove_file(live.root.join("s.binpb")).unwrap();
+    live.until("a file that is gone", |live| !known(live)).await;
+    assert_eq!(key.to_string(), "Descriptors s");
+}

@@ -1,8 +1,9 @@
-//! What translation costs: everything from nothing, one edit of each kind, and what another group adds.
+//! What translation costs: everything from nothing, one edit of each kind, another group, and a checkup.
 //!
 //! `cargo bench -p pilotage-compile --bench translation` measures worlds of 100, 1,000 and 10,000 Services with ten
-//! endpoints each, where a tenth as many DestinationRules and three tenths as many VirtualServices. Nothing here passes
-//! or fails by time. `-- --services N` measures one size alone, `-- --groups N` how many groups are made of it.
+//! endpoints each, a tenth as many DestinationRules and three tenths as many VirtualServices, each in a process of its
+//! own. Nothing here passes or fails by time. `-- --services N` measures one size alone, `--groups N` makes that many
+//! groups, `--problems N` lets as many VirtualServices name a host that is not there.
 
 #[path = "translation/edit.rs"]
 mod edit;
@@ -13,11 +14,19 @@ mod mesh;
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::process::Command;
 
-use pilotage_compile::{Compiled, Group, ProxyKind, Settings, compile};
+use pilotage_compile::{Catalog, Checkup, Compiled, Group, ProxyKind, Settings, compile_endpoints};
 
-use crate::measure::{Timings, resident, timed};
+use crate::edit::Edit;
+use crate::measure::{Timings, memory, resident, row, timed};
 use crate::mesh::Mesh;
+
+/// How often each edit is made.
+const EDITS: usize = 41;
+
+/// Groups of which it is told what they cost.
+const TOLD: [usize; 3] = [2, 10, 500];
 
 fn option(name: &str) -> Result<Option<usize>, Box<dyn Error>> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name).skip(1);
@@ -25,27 +34,22 @@ fn option(name: &str) -> Result<Option<usize>, Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let sizes = option("--services")?.map_or_else(|| vec![100, 1_000, 10_000], |size| vec![size]);
     let groups = option("--groups")?.unwrap_or(10);
+    let problems = option("--problems")?.unwrap_or(0);
+    if let Some(services) = option("--services")? {
+        measure(&Mesh { services, problems }, groups);
+        return Ok(());
+    }
     println!("{:>8}  {:<28} {:>12} {:>12} {:>12}", "services", "", "least", "median", "most");
-    for services in sizes {
-        measure(&Mesh { services }, groups);
+    for services in [100, 1_000, 10_000] {
+        let arguments = [("--services", services), ("--groups", groups), ("--problems", problems)];
+        let arguments = arguments.map(|(name, value): (_, usize)| [name.to_owned(), value.to_string()]);
+        let status = Command::new(std::env::current_exe()?).args(arguments.concat()).status()?;
+        if !status.success() {
+            return Err(format!("with {services} Services: {status}").into());
+        }
     }
     Ok(())
-}
-
-fn row(services: usize, what: &str, timings: &Timings) {
-    println!(
-        "{services:>8}  {what:<28} {:>12} {:>12} {:>12}",
-        Timings::text(timings.least()),
-        Timings::text(timings.median()),
-        Timings::text(timings.most()),
-    );
-}
-
-fn memory(services: usize, what: &str, kib: u64, each: usize) {
-    let bytes = kib * 1024 / u64::try_from(each).unwrap_or(1).max(1);
-    println!("{services:>8}  {what:<28} {:>8} MiB {bytes:>8} B each", kib / 1024);
 }
 
 fn sidecar(namespace: String) -> Group {
@@ -55,46 +59,86 @@ fn sidecar(namespace: String) -> Group {
 
 fn measure(mesh: &Mesh, groups: usize) {
     let services = mesh.services;
-    let empty = resident();
-    let mut world = mesh.world();
-    let full = resident();
-    memory(services, "the world", full - empty, services);
-    memory(services, "the world, per endpoint", full - empty, services * mesh::ENDPOINTS);
     let (settings, asked) = (Settings::default(), BTreeSet::new());
+    let before = resident();
+    let mut world = mesh.world();
+    memory(services, "the world", resident() - before, services);
+    let before = resident();
+    let (mut catalog, reading) = timed(|| Catalog::of(&world, &settings));
+    memory(services, "the catalog", resident() - before, services);
     let first = sidecar(mesh.namespace(0));
-    let mut compiled = None;
+    let before = resident();
+    let (mut compiled, translating) = timed(|| catalog.compile(&first, &asked, None));
+    memory(services, "one group", resident() - before, services);
     let mut timings = Timings::default();
-    for _ in 0..if services > 1_000 { 3 } else { 7 } {
-        drop(compiled.take());
-        let (outcome, took) = timed(|| compile(&world, &first, &settings, &asked, None));
-        compiled = Some(outcome);
-        timings.add(took);
+    timings.add(reading + translating);
+    for _ in 0..if services > 1_000 { 4 } else { 10 } {
+        timings.add(timed(|| Catalog::of(&world, &settings).compile(&first, &asked, None)).1);
     }
     row(services, "everything", &timings);
-    memory(services, "one group", resident() - full, services);
-    let mut compiled = compiled.unwrap_or_default();
-    for edit in edit::Edit::ALL {
+    for edit in Edit::ALL {
         let mut timings = Timings::default();
-        for round in 1..=21 {
+        for round in 1..=EDITS {
             let touched = edit.make(mesh, &mut world, round);
-            let (next, took) = timed(|| match touched.config.is_empty() {
-                true => pilotage_compile::compile_endpoints(&world, &compiled, &touched.endpoints),
-                false => compile(&world, &first, &settings, &asked, Some(&compiled)),
+            if edit == Edit::Endpoint {
+                let (next, took) = timed(|| compile_endpoints(&world, &compiled, &touched.endpoints));
+                compiled = next;
+                timings.add(took);
+                continue;
+            }
+            let ((read, next), took) = timed(|| {
+                let catalog = catalog.follow(&world);
+                let next = catalog.compile(&first, &asked, Some(&compiled));
+                (catalog, next)
             });
-            compiled = next;
+            (catalog, compiled) = (read, next);
             timings.add(took);
         }
         row(services, edit.text(), &timings);
     }
+    check(mesh, &mut world, &catalog);
+    another_group(mesh, &catalog, &compiled, groups);
+}
+
+fn check(mesh: &Mesh, world: &mut pilotage_watcher::World, catalog: &Catalog) {
     let before = resident();
-    let mut members: Vec<Compiled> = Vec::new();
+    let ((mut checkup, found), took) = timed(|| {
+        let checkup = Checkup::default().follow(catalog);
+        let found = checkup.problems().len();
+        (checkup, found)
+    });
+    memory(mesh.services, "a checkup", resident() - before, mesh.services);
     let mut timings = Timings::default();
-    for number in 1..groups {
-        let group = sidecar(mesh.namespace(number * 100));
-        let (outcome, took) = timed(|| compile(&world, &group, &settings, &asked, None));
-        members.push(outcome);
+    timings.add(took);
+    row(mesh.services, &format!("a checkup: {found} problems"), &timings);
+    let (mut catalog, mut timings) = (catalog.clone(), Timings::default());
+    for round in 1..=EDITS {
+        Edit::VirtualService.make(mesh, world, round);
+        catalog = catalog.follow(world);
+        let (next, took) = timed(|| {
+            let next = checkup.follow(&catalog);
+            let found = next.problems().len();
+            (next, found)
+        });
+        checkup = next.0;
         timings.add(took);
     }
-    row(services, "another group", &timings);
-    memory(services, "another group", (resident() - before) / u64::try_from(groups).unwrap_or(1), services);
+    row(mesh.services, "a checkup after an edit", &timings);
+}
+
+fn another_group(mesh: &Mesh, catalog: &Catalog, compiled: &Compiled, groups: usize) {
+    let (asked, before) = (BTreeSet::new(), resident());
+    let mut members: Vec<Compiled> = Vec::new();
+    for number in 2..=groups {
+        // Beyond the namespaces with Services there are those of callers alone.
+        let group = sidecar(mesh.namespace(number * 100));
+        let (outcome, took) = timed(|| catalog.compile(&group, &asked, Some(compiled)));
+        members.push(outcome);
+        if TOLD.contains(&number) {
+            let mut timings = Timings::default();
+            timings.add(took);
+            row(mesh.services, &format!("group {number}"), &timings);
+        }
+    }
+    memory(mesh.services, "each other group", (resident() - before) / groups.max(2) as u64, mesh.services);
 }

@@ -10,6 +10,7 @@ use pilotage_watcher::{Kind, NamespacedName, ObjectKey, World};
 
 use crate::Settings;
 use crate::hosts::{Changed, HostIndex};
+use crate::methods::Methods;
 use crate::routing::ClaimIndex;
 use crate::rules::RuleIndex;
 
@@ -21,6 +22,7 @@ pub struct Catalog {
     hosts: HostIndex,
     rules: RuleIndex,
     claims: ClaimIndex,
+    methods: Arc<Methods>,
 }
 
 impl Catalog {
@@ -30,6 +32,7 @@ impl Catalog {
             hosts: HostIndex::of(world, settings),
             rules: RuleIndex::of(world, settings),
             claims: ClaimIndex::of(world, settings),
+            methods: Arc::new(Methods::of(world)),
             world: world.clone(),
             settings: Arc::new(settings.clone()),
         }
@@ -52,6 +55,10 @@ impl Catalog {
             hosts: self.hosts.updated(world, &self.settings, &hosts),
             rules: self.rules.updated(world, &self.settings, of_kind(Kind::DestinationRule)),
             claims,
+            methods: match touched.iter().any(|key| key.kind == Kind::Descriptors) {
+                true => Arc::new(Methods::of(world)),
+                false => self.methods.clone(),
+            },
             world: world.clone(),
             settings: self.settings.clone(),
         }
@@ -73,6 +80,11 @@ impl Catalog {
 
     pub(crate) fn rules(&self) -> &RuleIndex {
         &self.rules
+    }
+
+    /// What is known of gRPC methods.
+    pub(crate) fn methods(&self) -> &Methods {
+        &self.methods
     }
 
     pub(crate) fn claims(&self) -> &ClaimIndex {

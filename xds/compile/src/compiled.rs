@@ -100,10 +100,12 @@ pub fn compile(
 impl Catalog {
     /// Translates for a group of proxies, as [`compile`] does.
     ///
-    /// Costs what changed since the `previous` outcome, where it was made from a catalog that this one follows.
+    /// Costs what changed since the `previous` outcome, where it was made from a catalog that this one follows. For a
+    /// group that has none yet, that of another group of its kind is as good: what they have in common is shared.
     pub fn compile(&self, group: &Group, asked: &BTreeSet<Name>, previous: Option<&Compiled>) -> Compiled {
         let none = Compiled::default();
-        let previous = previous.unwrap_or(&none);
+        let previous =
+            previous.filter(|previous| previous.outline.kind() == Some(group.kind)).unwrap_or(&none);
         let (outline, mut difference) = previous.outline.follow(self, group, asked);
         let mut next = Compiled { outline, problems: Arc::default(), ..previous.clone() };
         let clusters = std::mem::take(&mut difference.clusters);

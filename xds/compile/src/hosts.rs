@@ -204,7 +204,8 @@ impl<'a> Hosts<'a> {
         }
         let problem =
             place.problem(Code::UnknownHost, format!("no Service or ServiceEntry has the host {name}"));
-        match nearest(name, self.iter().map(|known| &*known.name)) {
+        self.trace.note_all();
+        match nearest(name, self.table.near(name).into_iter()) {
             Some(known) => problem.hint(format!("did you mean {known}?")),
             None => problem.hint("create the Service or a ServiceEntry, or correct the name"),
         }

@@ -25,6 +25,7 @@ mod hosts;
 mod inbound;
 mod interception;
 mod ir;
+mod methods;
 mod outline;
 mod parts;
 mod pattern;
@@ -45,5 +46,8 @@ pub use catalog::Catalog;
 pub use check::{Checkup, check};
 pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
-pub use settings::{AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Settings, UndeclaredPorts};
+pub use settings::{
+    AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
+    UnknownMethods,
+};
 pub use table::ENCODER_REVISION;

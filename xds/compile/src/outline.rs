@@ -6,6 +6,7 @@
 //! From nothing everything is made by the same steps, so that there is no other way that could come to something else.
 
 mod clusters;
+mod kinship;
 mod mesh;
 mod whole;
 
@@ -43,6 +44,8 @@ pub(crate) struct Outline {
     group: Option<Group>,
     asked: Arc<BTreeSet<Name>>,
     hosts: HostTable,
+    /// Whether a Sidecar object leaves hosts out.
+    is_scoped: bool,
     clusters: Parts<Clusters>,
     /// The virtual hosts of sidecars.
     mesh: Parts<Mesh>,
@@ -77,6 +80,8 @@ pub(crate) struct Difference {
 
 impl Outline {
     /// What a group is told of a catalog; `asked` are the names that its clients ask for on demand.
+    ///
+    /// This outline may be one of another group, of which what they have in common is kept.
     pub(crate) fn follow(
         &self,
         catalog: &Catalog,
@@ -84,24 +89,45 @@ impl Outline {
         asked: &BTreeSet<Name>,
     ) -> (Self, Difference) {
         let (world, settings) = (catalog.world(), catalog.settings());
-        let is_first = self.group.as_ref() != Some(group) || self.catalog.settings() != settings;
-        let touched = match is_first {
-            true => Touched::default(),
-            false => world.changes_since(self.catalog.world()),
-        };
         let mut report = Report::default();
         let sidecar = Sidecar::of(world, group, settings, &mut report);
-        let hosts = self.hosts_of(catalog, group, &sidecar, is_first);
-        let changes = self.changes(catalog, &hosts, asked, is_first, &touched);
+        let is_scoped = self.is_scoped || sidecar.is_limited();
+        let known = self.group.as_ref().filter(|known| {
+            let is_near = *known == group || (!is_scoped && kinship::are_kin(known, group));
+            is_near && self.catalog.settings() == settings
+        });
+        let touched = match known {
+            None => Touched::default(),
+            Some(_) => world.changes_since(self.catalog.world()),
+        };
+        let is_same = known == Some(group)
+            // Where a Sidecar object holds, routes bring the hosts that they lead to.
+            && !is_scoped
+            && catalog.hosts().by_name().ptr_eq(self.catalog.hosts().by_name());
+        let hosts = match is_same {
+            true => self.hosts.clone(),
+            false => HostTable::of(catalog.hosts(), group, |host| {
+                sidecar.knows(&host.namespace, &host.name, group)
+            }),
+        };
+        let mut changes = self.changes(catalog, &hosts, known.is_none(), &touched);
+        changes.whole = *self.asked != *asked || known != Some(group);
+        if let Some(known) = known.filter(|known| *known != group) {
+            let namespaces = [&*known.namespace, &*group.namespace];
+            changes.names.extend(kinship::differing(catalog, &hosts, namespaces));
+            // A gateway is given the Secrets of its own namespace.
+            changes.secrets = true;
+        }
         let view = Hosts::new(&hosts);
         let rules = Rules::new(catalog.rules());
-        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         let mut next = Self {
             catalog: catalog.clone(),
             group: Some(group.clone()),
             asked: Arc::new(asked.clone()),
             hosts: hosts.clone(),
+            is_scoped: sidecar.is_limited(),
             ..self.clone()
         };
         let mut difference = Difference { everything: changes.everything, ..Difference::default() };
@@ -116,12 +142,12 @@ impl Outline {
         clusters::follow(&mut clusters, &changes, next.choice(self), world, &scope, &mut difference);
         next.clusters = clusters;
         next.problems = report.into_problems().into();
-        if changes.everything {
+        if changes.everything || known != Some(group) {
             let mut report = Report::default();
             next.raw = Arc::new(raw_resources(world, group, settings, &mut report));
             next.raw_problems = report.into_problems().into();
         }
-        if is_first || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
+        if known.is_none() || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
             let mut report = Report::default();
             check_workloads(world, &mut report);
             next.workload_problems = report.into_problems().into();
@@ -130,39 +156,15 @@ impl Outline {
         (next, difference)
     }
 
-    fn hosts_of(&self, catalog: &Catalog, group: &Group, sidecar: &Sidecar<'_>, is_first: bool) -> HostTable {
-        let is_same = !is_first
-            && catalog.hosts().by_name().ptr_eq(self.catalog.hosts().by_name())
-            // Where a Sidecar object holds, routes bring the hosts that they lead to.
-            && !sidecar.is_limited()
-            && !self.has_changed(catalog, Kind::Sidecar);
-        match is_same {
-            true => self.hosts.clone(),
-            false => HostTable::of(catalog.hosts(), group, |host| {
-                sidecar.knows(&host.namespace, &host.name, group)
-            }),
-        }
-    }
-
-    fn has_changed(&self, catalog: &Catalog, kind: Kind) -> bool {
-        catalog.world().changes_since(self.catalog.world()).config.iter().any(|key| key.kind == kind)
-    }
-
-    fn changes(
-        &self,
-        catalog: &Catalog,
-        hosts: &HostTable,
-        asked: &BTreeSet<Name>,
-        is_first: bool,
-        touched: &Touched,
-    ) -> Changes {
+    fn changes(&self, catalog: &Catalog, hosts: &HostTable, is_first: bool, touched: &Touched) -> Changes {
         let of_all = |kind: Kind| {
-            matches!(kind, Kind::Sidecar | Kind::Telemetry | Kind::EnvoyResources | Kind::Gateway)
+            matches!(
+                kind,
+                Kind::Sidecar | Kind::Telemetry | Kind::EnvoyResources | Kind::Gateway | Kind::Descriptors
+            )
         };
         let mut changes = Changes {
-            everything: is_first
-                || *self.asked != *asked
-                || touched.config.iter().any(|key| of_all(key.kind)),
+            everything: is_first || touched.config.iter().any(|key| of_all(key.kind)),
             secrets: touched.config.iter().any(|key| key.kind == Kind::Secret)
                 || catalog.world().time() != self.catalog.world().time(),
             ..Changes::default()
@@ -220,7 +222,7 @@ impl Outline {
         report.extend(catalog.hosts().problems().chain(catalog.claims().problems_of_delegates()).cloned());
         let sidecar = Sidecar::of(catalog.world(), group, settings, &mut Report::default());
         let (view, rules) = (Hosts::new(&self.hosts), Rules::new(catalog.rules()));
-        let scope = Scope { group, settings, hosts: &view, rules: &rules };
+        let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         for claim in catalog.claims().claims().filter(|claim| routing.sees(claim)) {
             claim.tell(group.kind, &mut report);
@@ -268,9 +270,18 @@ impl Outline {
 
     /// Where all secrets that anything refers to are found.
     pub(crate) fn secrets(&self) -> BTreeMap<Name, SecretPlan> {
+        if self.kind() != Some(ProxyKind::Gateway) {
+            // No other kind is given any.
+            return BTreeMap::new();
+        }
         let of_whole = self.whole.iter().flat_map(|part| part.outcome.secrets.iter());
         let all = of_whole.chain(self.clusters.iter().flat_map(|part| part.outcome.secrets.iter()));
         all.map(|(name, plan)| (name.clone(), plan.clone())).collect()
+    }
+
+    /// The kind of proxy that it is for; none before anything was read.
+    pub(crate) fn kind(&self) -> Option<ProxyKind> {
+        self.group.as_ref().map(|group| group.kind)
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {

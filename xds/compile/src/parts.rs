@@ -44,8 +44,8 @@ pub(crate) struct Changes {
     pub(crate) owners: bool,
     /// Whether Secrets changed, or the time that tells whether they have ended.
     pub(crate) secrets: bool,
-    /// Whether clients ask for other names than before.
-    pub(crate) asked: bool,
+    /// Whether the whole is to be made anew in any case.
+    pub(crate) whole: bool,
     /// Whether all is to be made anew.
     pub(crate) everything: bool,
 }

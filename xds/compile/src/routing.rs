@@ -14,6 +14,7 @@ mod fault;
 mod headers;
 mod index;
 mod mirror;
+mod repetition;
 mod retries;
 mod rule;
 mod stream;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::hosts::{Hosts, is_visible, wildcard_covers, wildcards};
+use crate::methods::Methods;
 use crate::report::{Place, Report};
 use crate::rules::Rules;
 use crate::sidecar::Sidecar;
@@ -47,6 +49,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) hosts: &'a Hosts<'a>,
     pub(crate) rules: &'a Rules<'a>,
+    pub(crate) methods: &'a Methods,
 }
 
 /// The name under which the mesh stands among gateways.

@@ -17,8 +17,35 @@ pub struct Settings {
     pub outbound_traffic_policy: OutboundTrafficPolicy,
     /// Retries where a VirtualService says nothing about them.
     pub default_retries: DefaultRetries,
+    /// Retries, however they come about.
+    pub retries: Retries,
     /// Access logs where no Telemetry object says anything about them.
     pub access_logs: AccessLogs,
+}
+
+/// Retries, however they come about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Retries {
+    /// What becomes of retries that may run a gRPC call twice, where nothing says whether its method bears that.
+    /// Default `warn`.
+    pub unknown_methods: UnknownMethods,
+}
+
+/// What becomes of retries that may run a gRPC call twice, where nothing says whether its method bears that.
+///
+/// Descriptors say it (`idempotency_level`), or the annotation `pilotage.dev/idempotent-methods` of a VirtualService.
+/// A method that is described and not idempotent is never run twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UnknownMethods {
+    /// They are made as they are written.
+    Allow,
+    /// They are made as they are written, with a problem.
+    #[default]
+    Warn,
+    /// Only those are made of calls that cannot have been processed.
+    Restrict,
 }
 
 /// Access logs on the standard output of proxies, by kind.
@@ -86,6 +113,7 @@ impl Default for Settings {
             undeclared_ports: UndeclaredPorts::default(),
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             default_retries: DefaultRetries::default(),
+            retries: Retries::default(),
             access_logs: AccessLogs::default(),
         }
     }

@@ -58,20 +58,54 @@ impl Collection {
         if names.len() < self.len() / 8 {
             return names.iter().filter(|name| !self.contains(name)).cloned().collect();
         }
-        // A walk through both is cheaper than many lookups, most of all where the names are the same objects.
-        let mut known = self.resources.keys().peekable();
-        let is_missing = |name: &&Name| loop {
-            match known.peek() {
-                Some(&other) if Arc::ptr_eq(other, name) => return false,
-                Some(&other) => match other.cmp(name) {
-                    Ordering::Less => drop(known.next()),
-                    Ordering::Equal => return false,
-                    Ordering::Greater => return true,
-                },
-                None => return true,
+        let mut missing = Vec::new();
+        self.walk(names, |name, found| {
+            if found.is_none() {
+                missing.push(name.clone());
             }
-        };
-        names.iter().filter(is_missing).cloned().collect()
+        });
+        missing
+    }
+
+    /// The hash of the resources of these names, which are sorted; `None` if one of them does not exist.
+    pub(crate) fn hash_of_all(&self, names: &[Name]) -> Option<u64> {
+        let mut found = 0;
+        let mut hash = 0_u64;
+        if names.len() < self.len() / 8 {
+            for resource in names.iter().filter_map(|name| self.get(name)) {
+                (found, hash) = (found + 1, hash.wrapping_add(entry_hash(resource)));
+            }
+        } else {
+            let is_everything = names.len() == self.len();
+            self.walk(names, |_, resource| {
+                found += usize::from(resource.is_some());
+                if let Some(resource) = resource.filter(|_| !is_everything) {
+                    hash = hash.wrapping_add(entry_hash(resource));
+                }
+            });
+            hash = if is_everything { self.hash } else { hash };
+        }
+        (found == names.len()).then_some(hash)
+    }
+
+    /// Looks up names that are sorted. A walk through both is cheaper than many lookups, most of all where the names
+    /// are the same objects.
+    fn walk<'a>(&'a self, names: &[Name], mut visit: impl FnMut(&Name, Option<&'a Resource>)) {
+        let mut known = self.resources.iter().peekable();
+        for name in names {
+            let found = loop {
+                match known.peek() {
+                    Some((other, resource)) if Arc::ptr_eq(other, name) => break Some(*resource),
+                    Some((other, resource)) => match (*other).cmp(name) {
+                        Ordering::Less => drop(known.next()),
+                        Ordering::Equal => break Some(*resource),
+                        Ordering::Greater => break None,
+                    },
+                    None => break None,
+                }
+            };
+            visit(name, found);
+        }
     }
 
     /// All resources, in the order of their names.
@@ -214,7 +248,12 @@ impl Collection {
 
 /// The share of one resource in the hash of a set: sums of it do not depend on order.
 pub(crate) fn entry_hash(resource: &Resource) -> u64 {
-    xxh3_64_with_seed(resource.name().as_bytes(), resource.version().0)
+    hash_of(resource.name(), resource.version())
+}
+
+/// The same of a name and a version.
+pub(crate) fn hash_of(name: &str, version: Version) -> u64 {
+    xxh3_64_with_seed(name.as_bytes(), version.0)
 }
 
 impl Default for Collection {
@@ -314,6 +353,18 @@ mod tests {
         assert_eq!(names(&few.missing(&asked)), ["a", "b01", "b99", "c", "e"]);
         assert_eq!(names(&many.missing(&asked)), ["a", "b", "c", "d", "e"]);
         assert_eq!(names(&Collection::default().missing(&asked[..2])), ["a", "b"]);
+    }
+
+    #[test]
+    fn the_hash_of_some_is_that_of_a_collection_of_them() {
+        let all: Collection = (0..100).map(|index| resource(&format!("b{index:02}"), "1")).collect();
+        for count in [0, 1, 50, 100] {
+            let some: Collection = all.iter().take(count).cloned().collect();
+            let mut names: Vec<Name> = some.iter().map(|one| one.name().clone()).collect();
+            assert_eq!(all.hash_of_all(&names), Some(some.version().0), "{count} names");
+            names.push("missing".into());
+            assert_eq!(all.hash_of_all(&names), None, "{count} names and one that is missing");
+        }
     }
 
     #[test]

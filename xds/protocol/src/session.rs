@@ -31,8 +31,8 @@ use self::view::View;
 use crate::name::normalised;
 use crate::response::{Lifetimes, Nonce};
 use crate::{
-    ClientFeatures, ClientProfile, Dialect, Event, Holding, Interest, Name, Names, Request, RequestError,
-    ResourceType, Response, Revision, SessionConfig, Snapshot, Spared,
+    ClientFeatures, ClientProfile, Dialect, Event, Holding, Interest, Inventory, Name, Names, Request,
+    RequestError, ResourceType, Response, Revision, SessionConfig, Snapshot, Spared, Wildcard,
 };
 
 /// The state machine of one stream.
@@ -164,6 +164,43 @@ impl Session {
         let all = self.interest(&resource_type).cloned().unwrap_or_default();
         self.report_missing(&resource_type, added.names(&all), is_first);
         Ok(())
+    }
+
+    /// Takes in the first delta request of a type, if it lists as held just what it asks for: then there is nothing to
+    /// say, and no name needs a look. Otherwise returns `false` and takes in nothing; see [`Session::handle_request`].
+    ///
+    /// `named` are the names asked for: none where the request names nothing.
+    pub fn resume(
+        &mut self,
+        now: Instant,
+        resource_type: &ResourceType,
+        named: Interest,
+        held: &Inventory,
+    ) -> bool {
+        self.advance(now);
+        let limits = &self.config.limits;
+        let collection = self.snapshot.as_ref().and_then(|snapshot| snapshot.collection(resource_type));
+        let may_be_wild = resource_type.has_legacy_wildcard() && self.profile.has_legacy_wildcard();
+        let (Some(collection), false) = (collection, named.is_empty() && !may_be_wild) else {
+            return false;
+        };
+        let bytes = self.subscriptions.values().map(|one| one.interest.name_bytes()).sum::<usize>();
+        let interest = if named.is_empty() { Interest::new(Wildcard::Legacy, []) } else { named };
+        if self.dialect != Dialect::Delta
+            || self.subscriptions.contains_key(resource_type)
+            || self.subscriptions.len() >= limits.types
+            || interest.named().len() > limits.names_per_type
+            || bytes + interest.name_bytes() > limits.name_bytes
+            || held.is_empty()
+            || !self.spared.is_empty_of(resource_type)
+            || !held.is_all_of(collection, &interest)
+        {
+            return false;
+        }
+        let base = Some(collection.clone());
+        let subscription = Subscription { interest, base, told: held.hash(), ..Subscription::default() };
+        self.subscriptions.insert(resource_type.clone(), subscription);
+        true
     }
 
     /// Takes in the state that the client should be brought to; any snapshot may follow any other.

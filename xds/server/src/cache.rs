@@ -36,8 +36,8 @@ impl<K: GroupKey> Cache<K> {
 
     /// Makes this what the group's streams are told.
     ///
-    /// Wakes the streams that asked for a type whose collection is another object than before, and no others: keep
-    /// the `Arc` of a collection that did not change.
+    /// Wakes the streams that asked for a name whose resource differs, and no others. Keep the `Arc` of a collection
+    /// that did not change, and make one that did from its predecessor: then only what changed is looked at.
     ///
     /// ```
     /// use pilotage_server::Cache;

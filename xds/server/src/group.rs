@@ -2,16 +2,20 @@
 //!
 //! Invariant: a publication is seen by every stream that it concerns. A stream first announces what it is interested
 //! in and then looks for a newer snapshot; a publisher first stores the snapshot and then looks who is interested.
-//! Either way round, one of them sees the other.
+//! Either way round, one of them sees the other. Whom a publication concerns is in [`concern`].
+
+mod concern;
+mod listener;
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilotage_protocol::{Collection, Holding, Resource, ResourceType, Revision, Snapshot, Spared};
-use tokio::sync::{Notify, oneshot};
+use pilotage_protocol::{Collection, Resource, ResourceType, Snapshot, Spared};
 
+use self::concern::Change;
+pub(crate) use self::listener::{Errand, Listener};
 use crate::StreamId;
 use crate::history::History;
 use crate::precedents::Docket;
@@ -33,109 +37,22 @@ struct Members {
     listeners: HashMap<StreamId, Arc<Listener>>,
 }
 
-/// One stream, as a publisher sees it.
-#[derive(Default)]
-pub(crate) struct Listener {
-    wake: Notify,
-    /// Whether there is something else to do than to look for a snapshot.
-    errand: AtomicBool,
-    errands: Mutex<Vec<Errand>>,
-    /// Whether the stream is to ask again which group it belongs to.
-    regroup: AtomicBool,
-    types: AtomicU32,
-    pub(crate) watermark: Watermark,
-}
-
-/// What a stream's own task is asked to do, since only it has the session.
-pub(crate) enum Errand {
-    /// Look at what the clients of its kind are spared.
-    Spare,
-    /// Say what the client has.
-    Report(oneshot::Sender<Vec<Holding>>),
-}
-
-/// The greatest revision that a stream is known to have in full.
-#[derive(Default)]
-pub(crate) struct Watermark(AtomicU64);
-
-impl Watermark {
-    pub(crate) fn get(&self) -> Option<Revision> {
-        self.0.load(Ordering::SeqCst).checked_sub(1).map(Revision)
-    }
-
-    /// Raises the mark, and says whether it moved.
-    pub(crate) fn raise(&self, revision: Revision) -> bool {
-        let mark = encoded(revision);
-        self.0.fetch_max(mark, Ordering::SeqCst) < mark
-    }
-
-    fn advance(&self, from: Revision, to: Revision) -> bool {
-        self.0.compare_exchange(encoded(from), encoded(to), Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-}
-
-/// Zero is "none".
-fn encoded(revision: Revision) -> u64 {
-    revision.0.saturating_add(1)
-}
-
-impl Listener {
-    /// Waits until a publication concerns this stream.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
-    }
-
-    /// Has the stream ask again which group it belongs to.
-    pub(crate) fn regroup(&self) {
-        self.regroup.store(true, Ordering::SeqCst);
-        self.wake.notify_one();
-    }
-
-    /// Whether that was asked for, since this was looked at last.
-    pub(crate) fn take_regroup(&self) -> bool {
-        self.regroup.swap(false, Ordering::SeqCst)
-    }
-
-    /// Has the stream do something for somebody else.
-    pub(crate) fn send_on(&self, errand: Errand) {
-        self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(errand);
-        self.errand.store(true, Ordering::SeqCst);
-        self.wake.notify_one();
-    }
-
-    /// What others want of the stream, since this was looked at last.
-    pub(crate) fn take_errands(&self) -> Vec<Errand> {
-        if !self.errand.swap(false, Ordering::SeqCst) {
-            return Vec::new();
-        }
-        std::mem::take(&mut self.errands.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Announces interest in a type; look for a newer snapshot afterwards.
-    pub(crate) fn announce(&self, resource_type: &ResourceType) {
-        self.types.fetch_or(bit(resource_type), Ordering::SeqCst);
-    }
-}
-
 impl Group {
-    /// Replaces the snapshot, and wakes the streams that asked for a type that differs. Returns whether a stream that
+    /// Replaces the snapshot, and wakes the streams that asked for what differs. Returns whether a stream that
     /// is not concerned has thereby reached the new revision.
     pub(crate) fn publish(&self, snapshot: Snapshot) -> bool {
         let mut members = self.members();
         let former = members.latest.replace(snapshot.clone());
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.precedents.clear();
-        let changed = former.as_ref().map_or(u32::MAX, |former| changed_types(former, &snapshot));
+        let mut change = Change::between(former.as_ref(), &snapshot);
+        let from = former.as_ref().map(Snapshot::revision);
         if let Some(former) = &former {
             members.history.replaced(former, &snapshot);
         }
         let mut moved = false;
         for listener in members.listeners.values() {
-            if listener.types.load(Ordering::SeqCst) & changed != 0 {
-                listener.wake.notify_one();
-            } else if let Some(former) = &former {
-                moved |= listener.watermark.advance(former.revision(), snapshot.revision());
-            }
+            moved |= listener.hear(&mut change, from, snapshot.revision());
         }
         moved
     }
@@ -220,26 +137,19 @@ impl Group {
     }
 }
 
-fn changed_types(former: &Snapshot, latest: &Snapshot) -> u32 {
-    let differs = |(resource_type, collection): (&ResourceType, &Arc<_>), other: &Snapshot| {
-        let is_same = other.collection(resource_type).is_some_and(|theirs| Arc::ptr_eq(theirs, collection));
-        if is_same { 0 } else { bit(resource_type) }
-    };
-    let appeared = latest.iter().map(|entry| differs(entry, former));
-    let vanished = former.iter().map(|entry| differs(entry, latest));
-    appeared.chain(vanished).fold(0, |bits, bit| bits | bit)
-}
-
-/// The place of a type in a set of types; all types outside the table share one.
-fn bit(resource_type: &ResourceType) -> u32 {
-    let index = ResourceType::KNOWN.iter().position(|known| known == resource_type);
-    1 << index.unwrap_or(ResourceType::KNOWN.len())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Instant;
+
+    use pilotage_protocol::{
+        ClientProfile, Collection, Dialect, Interest, Name, Names, Request, Revision, Session, SessionConfig,
+        Wildcard,
+    };
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
     use super::*;
-    use pilotage_protocol::{Collection, Resource};
 
     fn snapshot(revision: u64, resource_type: ResourceType) -> Snapshot {
         let collection: Collection = [Resource::new("a", vec![1])].into_iter().collect();
@@ -253,7 +163,7 @@ mod tests {
         group.publish(first.clone());
         let listener = Arc::new(Listener::default());
         assert!(group.join(StreamId(1), listener.clone()));
-        listener.announce(&ResourceType::Cluster);
+        listener.announce(&ResourceType::Cluster, &Interest::new(Wildcard::Explicit, []));
         listener.watermark.raise(Revision(1));
 
         let routes = Arc::new(Collection::default());
@@ -268,10 +178,167 @@ mod tests {
         assert!(!group.leave(StreamId(1)));
     }
 
+    fn asks(names: &[usize]) -> Interest {
+        Interest::new(Wildcard::None, names.iter().map(|name| format!("name-{name:02}").into()))
+    }
+
+    /// A stream whose session is told of what its listener is woken for, and another that is told of everything.
+    struct Stream {
+        listener: Arc<Listener>,
+        woken: Session,
+        attentive: Session,
+    }
+
+    impl Stream {
+        fn new(now: Instant) -> Self {
+            let (of, config) = (ClientProfile::Envoy, SessionConfig::default);
+            let session = || Session::new(Dialect::Delta, of, config(), now);
+            Self { listener: Arc::default(), woken: session(), attentive: session() }
+        }
+
+        fn ask(&mut self, now: Instant, group: &Group, of: &ResourceType, interest: &Interest) {
+            let names = Names::Shared { interest: interest.clone(), version: String::new() };
+            let request = Request { resource_type: of.clone(), nonce: String::new(), error: None, names };
+            for session in [&mut self.woken, &mut self.attentive] {
+                session.handle_request(now, request.clone()).expect("a request within the limits");
+            }
+            self.listener.announce(of, self.woken.interest(of).expect("it was asked for"));
+            // A request makes the stream look for a newer snapshot.
+            let latest = group.latest().expect("a snapshot");
+            self.look(now, &latest);
+            self.woken.handle_snapshot(now, &latest);
+            self.compare(now, &latest);
+        }
+
+        fn look(&mut self, now: Instant, latest: &Snapshot) {
+            self.attentive.handle_snapshot(now, latest);
+            if self.listener.has_been_woken() {
+                self.woken.handle_snapshot(now, latest);
+            }
+        }
+
+        fn compare(&mut self, now: Instant, latest: &Snapshot) {
+            let said = speak(now, &mut self.attentive);
+            assert_eq!(speak(now, &mut self.woken), said, "woken, and attentive");
+            let settled = self.woken.settled().expect("everything is answered");
+            self.listener.watermark.raise(settled);
+            assert_eq!(self.listener.watermark.get(), Some(latest.revision()));
+        }
+    }
+
+    /// Lets a session say all that it has to say, and accepts it.
+    fn speak(now: Instant, session: &mut Session) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some(response) = session.poll_response() {
+            let resources: Vec<_> = response.resources.iter().collect();
+            said.push(format!("{} {resources:?} {:?}", response.resource_type, response.removed));
+            let (subscribe, unsubscribe, initial_versions) = Default::default();
+            let request = Request {
+                resource_type: response.resource_type,
+                nonce: response.nonce.to_string(),
+                error: None,
+                names: Names::Change { subscribe, unsubscribe, initial_versions },
+            };
+            session.handle_request(now, request).expect("an acknowledgement");
+        }
+        said
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Ask { stream: usize, of: usize, names: BTreeSet<usize> },
+        Change { of: usize, changes: Vec<(usize, Option<u8>)> },
+        Rebuild { of: usize },
+    }
+
+    const TYPES: [ResourceType; 2] = [ResourceType::Cluster, ResourceType::Endpoint];
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let content = proptest::option::weighted(0.8, 0..4_u8);
+        let step = prop_oneof![
+            2 => (0..4_usize, 0..2_usize, btree_set(0..20_usize, 1..14))
+                .prop_map(|(stream, of, names)| Step::Ask { stream, of, names }),
+            4 => (0..2_usize, vec((0..20_usize, content), 0..3))
+                .prop_map(|(of, changes)| Step::Change { of, changes }),
+            1 => (0..2_usize).prop_map(|of| Step::Rebuild { of }),
+        ];
+        vec(step, 1..60)
+    }
+
+    /// Returns how often a stream was left asleep.
+    fn nobody_misses_anything(steps: Vec<Step>) -> usize {
+        let (group, now, mut asleep) = (Group::default(), Instant::now(), 0);
+        let mut latest = Snapshot::new(Revision(1));
+        group.publish(latest.clone());
+        let mut streams: Vec<Stream> = (0..4).map(|_| Stream::new(now)).collect();
+        for (id, stream) in streams.iter().enumerate() {
+            group.join(StreamId(id as u64), stream.listener.clone());
+        }
+        for step in steps {
+            let (of, collection) = match step {
+                Step::Ask { stream, of, names } => {
+                    let names: Vec<usize> = names.into_iter().collect();
+                    streams[stream].ask(now, &group, &TYPES[of], &asks(&names));
+                    continue;
+                }
+                Step::Change { of, changes } => {
+                    let name = |name: usize| Name::from(format!("name-{name:02}"));
+                    let removals = changes.iter().filter(|(_, content)| content.is_none());
+                    let removals: Vec<Name> = removals.map(|(one, _)| name(*one)).collect();
+                    let upserts = changes.iter().filter_map(|(one, content)| {
+                        Some(Resource::new(name(*one), content.as_ref()?.to_string()))
+                    });
+                    let former = latest.collection(&TYPES[of]).cloned().unwrap_or_default();
+                    (of, former.with_changes(upserts, removals))
+                }
+                Step::Rebuild { of } => {
+                    let former = latest.collection(&TYPES[of]).cloned().unwrap_or_default();
+                    (of, former.iter().cloned().collect())
+                }
+            };
+            latest = latest.clone().at(Revision(latest.revision().0 + 1));
+            latest = latest.with(TYPES[of].clone(), Arc::new(collection));
+            group.publish(latest.clone());
+            for stream in &mut streams {
+                let is_woken = stream.listener.has_been_woken();
+                asleep += usize::from(!is_woken);
+                stream.attentive.handle_snapshot(now, &latest);
+                if is_woken {
+                    stream.woken.handle_snapshot(now, &latest);
+                }
+                // A stream that has asked for nothing has reached nothing until it looks.
+                if stream.woken.resource_types().len() > 0 {
+                    stream.compare(now, &latest);
+                }
+            }
+        }
+        asleep
+    }
+
     #[test]
-    fn every_type_has_a_bit_of_its_own() {
-        let bits = ResourceType::KNOWN.iter().map(bit).fold(0, |bits, bit| bits | bit);
-        assert_eq!(bits.count_ones() as usize, ResourceType::KNOWN.len());
-        assert_eq!(bits & bit(&ResourceType::Other("x".into())), 0);
+    fn only_those_who_asked_for_a_name_are_woken() {
+        let many: BTreeSet<usize> = (0..12).collect();
+        let steps = vec![
+            Step::Ask { stream: 0, of: 0, names: many.clone() },
+            Step::Ask { stream: 1, of: 0, names: many },
+            Step::Ask { stream: 2, of: 0, names: BTreeSet::from([12]) },
+            Step::Ask { stream: 3, of: 1, names: BTreeSet::from([3]) },
+            Step::Change { of: 0, changes: vec![(0, Some(0)), (12, Some(0))] },
+            // From here on two are woken, then one, then none.
+            Step::Change { of: 0, changes: vec![(3, Some(1))] },
+            Step::Change { of: 0, changes: vec![(12, Some(1))] },
+            Step::Change { of: 0, changes: vec![(15, Some(1))] },
+        ];
+        // When the collection appears, everyone who asked for the type looks.
+        assert_eq!(nobody_misses_anything(steps), 1 + 2 + 3 + 4);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn waking_by_name_is_as_good_as_waking_everyone(steps in steps()) {
+            nobody_misses_anything(steps);
+        }
     }
 }

@@ -5,13 +5,13 @@
 //! be compared as a whole. Whatever is out of the ordinary has no outline, and is decoded in full.
 
 use bytes::Buf;
-use pilotage_protocol::Dialect;
+use pilotage_protocol::{Dialect, Inventory};
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 /// Requests with less are decoded faster than they are compared.
 const WORTHWHILE: usize = 512;
 
-/// An ordinary request: a list of names, and no node, no error, and nothing given up or held.
+/// An ordinary request: a list of names, no error, and nothing given up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outline<'a> {
     pub(crate) type_url: &'a str,
@@ -20,6 +20,10 @@ pub(crate) struct Outline<'a> {
     pub(crate) nonce: &'a str,
     /// The encoded field of names, in one piece.
     pub(crate) names: &'a [u8],
+    /// The encoded node.
+    pub(crate) node: Option<&'a [u8]>,
+    /// Delta: what the client says that it has.
+    pub(crate) held: Inventory,
 }
 
 /// The list of names, which has the same field number in both dialects.
@@ -30,6 +34,8 @@ enum Field {
     TypeUrl,
     Nonce,
     Names,
+    Node,
+    Held,
     Rare,
     Unknown,
 }
@@ -40,7 +46,9 @@ fn field(dialect: Dialect, tag: u32) -> Field {
         (Dialect::Sotw, 1) => Field::Version,
         (Dialect::Sotw, 4) | (Dialect::Delta, 2) => Field::TypeUrl,
         (Dialect::Sotw, 5) | (Dialect::Delta, 6) => Field::Nonce,
-        (Dialect::Sotw, 2 | 6) | (Dialect::Delta, 1 | 4 | 5 | 7) => Field::Rare,
+        (Dialect::Sotw, 2) | (Dialect::Delta, 1) => Field::Node,
+        (Dialect::Delta, 5) => Field::Held,
+        (Dialect::Sotw, 6) | (Dialect::Delta, 4 | 7) => Field::Rare,
         _ => Field::Unknown,
     }
 }
@@ -51,17 +59,13 @@ impl<'a> Outline<'a> {
         if message.len() < WORTHWHILE {
             return None;
         }
-        let mut outline = Self { type_url: "", version: "", nonce: "", names: &[] };
+        let held = Inventory::default();
+        let mut outline = Self { type_url: "", version: "", nonce: "", names: &[], node: None, held };
         let mut rest = message;
         let (mut first, mut end) = (None, 0);
         while rest.has_remaining() {
             let start = message.len() - rest.len();
-            let (tag, WireType::LengthDelimited) = decode_key(&mut rest).ok()? else {
-                return None;
-            };
-            let len = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
-            let content = rest.get(..len)?;
-            rest = &rest[len..];
+            let (tag, content) = next_field(&mut rest)?;
             match field(dialect, tag) {
                 Field::Names => {
                     let is_joined = *first.get_or_insert(start) == start || end == start;
@@ -73,13 +77,43 @@ impl<'a> Outline<'a> {
                 Field::Version => outline.version = std::str::from_utf8(content).ok()?,
                 Field::TypeUrl => outline.type_url = std::str::from_utf8(content).ok()?,
                 Field::Nonce => outline.nonce = std::str::from_utf8(content).ok()?,
-                Field::Rare => return None,
+                // Two of them would be merged.
+                Field::Node if outline.node.is_none() => outline.node = Some(content),
+                Field::Held => {
+                    let (name, version) = entry(content)?;
+                    outline.held.add(name, version);
+                }
+                Field::Node | Field::Rare => return None,
                 Field::Unknown => {}
             }
         }
-        outline.names = &message[first?..end];
+        match first {
+            Some(first) => outline.names = &message[first..end],
+            None if outline.held.is_empty() && outline.node.is_none() => return None,
+            None => {}
+        }
         Some(outline)
     }
+}
+
+/// The next field, if it is one of bytes.
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
+    let (tag, WireType::LengthDelimited) = decode_key(rest).ok()? else {
+        return None;
+    };
+    let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
+    let content = rest.get(..len)?;
+    *rest = &rest[len..];
+    Some((tag, content))
+}
+
+/// The name and the version of an entry of a map.
+fn entry(mut content: &[u8]) -> Option<(&str, &str)> {
+    let ((1, name), (2, version)) = (next_field(&mut content)?, next_field(&mut content)?) else {
+        return None;
+    };
+    let texts = (std::str::from_utf8(name).ok()?, std::str::from_utf8(version).ok()?);
+    content.is_empty().then_some(texts)
 }
 
 #[cfg(test)]
@@ -122,9 +156,27 @@ mod tests {
     }
 
     #[test]
+    fn a_node_is_found_and_what_a_client_holds_is_summed_up() {
+        let node = Node { id: "n".into(), ..Node::default() };
+        let held: Vec<(String, String)> =
+            names().into_iter().enumerate().map(|(index, name)| (name, format!("{index:016x}"))).collect();
+        let request = DeltaDiscoveryRequest {
+            node: Some(node.clone()),
+            initial_resource_versions: held.iter().cloned().collect(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        let request = request.encode_to_vec();
+        let outline = Outline::of(Dialect::Delta, &request).expect("an outline");
+        assert_eq!(outline.node, Some(node.encode_to_vec().as_slice()));
+        assert!(outline.names.is_empty());
+        let mut inventory = Inventory::default();
+        held.iter().for_each(|(name, version)| inventory.add(name, version));
+        assert_eq!(outline.held, inventory);
+    }
+
+    #[test]
     fn what_is_rare_small_or_broken_has_none() {
         let none = |message: &[u8]| assert_eq!(Outline::of(Dialect::Sotw, message), None);
-        none(&DiscoveryRequest { node: Some(Node::default()), ..sotw() }.encode_to_vec());
         none(&DiscoveryRequest { error_detail: Some(Status::default()), ..sotw() }.encode_to_vec());
         none(&DiscoveryRequest { resource_names: vec!["a".into()], ..sotw() }.encode_to_vec());
         // Nothing but a long version.

@@ -6,6 +6,8 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
@@ -96,7 +98,7 @@ pub async fn serve(
 pub async fn serve_tls(
     listener: TcpListener,
     routes: Routes,
-    tls: tokio::sync::watch::Receiver<std::sync::Arc<tokio_rustls::rustls::ServerConfig>>,
+    tls: tokio::sync::watch::Receiver<Arc<tokio_rustls::rustls::ServerConfig>>,
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> usize {

@@ -1,28 +1,31 @@
 //! Drives one stream: moves requests, snapshots and time into its session, and responses out of it.
 //!
 //! Invariant: a response is taken from the session only when the transport has room for it, so that a slow client
-//! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it.
+//! costs no memory and is sent the newest state. The task ends with the stream, and its registrations with it. What a
+//! request does is in [`intake`], what is told of the answers in [`report`].
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+mod intake;
+mod report;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pilotage_protocol::{
-    Blame, ClientFeatures, ClientProfile, Dialect, Event as SessionEvent, Interest, Name, Names, Request,
-    RequestError, ResourceType, Session, Snapshot,
-};
+use bytes::Bytes;
+use pilotage_protocol::{ClientFeatures, ClientProfile, Dialect, Interest, ResourceType, Session, Snapshot};
 use pilotage_protos::discovery::Node;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{Instrument, debug, field, info, info_span, warn};
-use xxhash_rust::xxh3::xxh3_128;
 
+pub(crate) use self::report::UnknownTypes;
 use crate::ads::Shared;
 use crate::auth::{Credentials, Permit};
-use crate::event::{Answer, Demand, Event, Outcome};
+use crate::event::{Demand, Event};
 use crate::frames::{Requests, decode};
 use crate::group::{Errand, Group};
 use crate::message::DiscoveryMessage;
@@ -32,9 +35,6 @@ use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
 use crate::transfer::Transfer;
 use crate::{GroupKey, StreamId};
-
-/// Unknown type URLs that are remembered as logged; beyond that they are only counted by the session.
-const LOGGED_TYPES: usize = 64;
 
 /// What is known of a stream before its client has said anything.
 pub(crate) struct Caller {
@@ -104,8 +104,76 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     else {
         return Ok(());
     };
-    let mut first: M = decode(&first)?;
-    let node = first.take_node().filter(|node| !node.id.is_empty()).ok_or_else(|| {
+    let mut conversation = introduce::<K, M>(shared, (id, caller), permit, first)?;
+    let mut timer = std::pin::pin!(sleep(Duration::ZERO));
+    let mut alarm = None;
+    loop {
+        conversation.catch_up();
+        if conversation.may_have_responses {
+            match responses.try_reserve() {
+                Ok(permit) => {
+                    if let Some(parts) = conversation.next_response() {
+                        permit.send(Ok(parts));
+                        drop(admission.take());
+                    }
+                    continue;
+                }
+                Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Closed(())) => return Ok(()),
+            }
+        } else {
+            drop(admission.take());
+        }
+        // Every response has a deadline, and most are answered long before: a timer that is left to go off too early
+        // costs less than one that is set anew for each.
+        if let Some(deadline) = conversation.deadline()
+            && alarm.is_none_or(|alarm| deadline < alarm)
+        {
+            timer.as_mut().reset(deadline.into());
+            alarm = Some(deadline);
+        }
+        tokio::select! {
+            biased;
+            permit = responses.reserve(), if conversation.may_have_responses => {
+                // There is room now.
+                if permit.is_err() {
+                    return Ok(());
+                }
+            }
+            () = responses.closed() => return Ok(()),
+            () = conversation.registration.entry.listener.woken() => {}
+            request = requests.next() => match request? {
+                Some(message) => conversation.read::<M>(&message)?,
+                None => return Ok(()),
+            },
+            () = timer.as_mut(), if alarm.is_some() => {
+                alarm = None;
+                conversation.time_passes();
+            }
+            // A stream that ends before its first response looks like a failure (H53).
+            () = retired(caller), if conversation.has_responded => {
+                return Err(Status::unavailable("the connection has reached its age; connect again"));
+            }
+        }
+    }
+}
+
+/// Begins the conversation with the first request, of which nothing is kept: it may be large.
+fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
+    shared: &'a Shared<K>,
+    (id, caller): (StreamId, &Caller),
+    permit: Option<Permit>,
+    first: Bytes,
+) -> Result<Conversation<'a, K>, Status> {
+    let outline = Outline::of(M::DIALECT, &first);
+    let (node, request) = match &outline {
+        Some(outline) => (outline.node.map(decode::<Node>).transpose()?, None),
+        None => {
+            let mut request: M = decode(&first)?;
+            (request.take_node(), Some(request))
+        }
+    };
+    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
         Status::invalid_argument(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
@@ -119,42 +187,11 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
         return Err(Status::resource_exhausted(message));
     }
     let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
-    conversation.hear(first)?;
-    loop {
-        conversation.catch_up();
-        if !conversation.may_have_responses {
-            drop(admission.take());
-        }
-        let deadline = conversation.deadline();
-        tokio::select! {
-            biased;
-            permit = responses.reserve(), if conversation.may_have_responses => {
-                let Ok(permit) = permit else {
-                    return Ok(());
-                };
-                if let Some(parts) = conversation.next_response() {
-                    permit.send(Ok(parts));
-                    drop(admission.take());
-                }
-            }
-            () = responses.closed() => return Ok(()),
-            () = conversation.registration.entry.listener.woken() => {}
-            request = requests.next() => match request? {
-                Some(message) => conversation.read::<M>(&message)?,
-                None => return Ok(()),
-            },
-            () = async {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline.into()).await,
-                    None => std::future::pending().await,
-                }
-            } => conversation.time_passes(),
-            // A stream that ends before its first response looks like a failure (H53).
-            () = retired(caller), if conversation.has_responded => {
-                return Err(Status::unavailable("the connection has reached its age; connect again"));
-            }
-        }
+    match (request, &outline) {
+        (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
+        (request, _) => conversation.hear(request.unwrap_or_default())?,
     }
+    Ok(conversation)
 }
 
 /// What the client may be, where that is asked.
@@ -248,115 +285,6 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             shared.observer.opened(&status);
         }
         conversation
-    }
-
-    /// Takes in an encoded request; a list of names that was seen before is not taken apart again.
-    fn read<M: DiscoveryMessage>(&mut self, message: &[u8]) -> Result<(), Status> {
-        let Some(outline) = Outline::of(M::DIALECT, message) else {
-            let request: M = decode(message)?;
-            if !self.lists.is_empty() {
-                self.lists.remove(&ResourceType::from_type_url(request.type_url()));
-            }
-            return self.hear(request);
-        };
-        let is_implied = outline.type_url.is_empty();
-        let resource_type = match &self.only {
-            Some(only) if is_implied => only.clone(),
-            _ => ResourceType::from_type_url(outline.type_url),
-        };
-        if self.session.is_outdated(&resource_type, outline.nonce) {
-            // Its names do not count.
-            return self.hear(decode::<M>(message)?);
-        }
-        let is_complete = match M::DIALECT {
-            Dialect::Sotw => true,
-            Dialect::Delta => self.session.interest(&resource_type).is_none(),
-        };
-        let list = xxh3_128(outline.names);
-        let version = || outline.version.to_owned();
-        let names = if self.lists.get(&resource_type) == Some(&list) {
-            Some(Names::Repeated { version: version() })
-        } else if is_complete {
-            let known = self.shared.interner.find(outline.names);
-            known.map(|interest| Names::Shared { interest, version: version() })
-        } else {
-            None
-        };
-        if let Some(names) = names {
-            let nonce = outline.nonce.to_owned();
-            let request = Request { resource_type: resource_type.clone(), nonce, error: None, names };
-            self.act_on(request, is_implied)?;
-        } else {
-            self.hear(decode::<M>(message)?)?;
-            if let Some(interest) = self.session.interest(&resource_type).filter(|_| is_complete) {
-                self.shared.interner.keep(outline.names, interest);
-            }
-        }
-        if M::DIALECT == Dialect::Sotw {
-            self.lists.insert(resource_type, list);
-        }
-        Ok(())
-    }
-
-    fn hear<M: DiscoveryMessage>(&mut self, mut request: M) -> Result<(), Status> {
-        let entry = &self.registration.entry;
-        if let Some(node) = request.take_node()
-            && node.id != entry.node.id
-        {
-            let (former, now) = (&entry.node.id, &node.id);
-            let message =
-                format!("the node id was {former:?} and is now {now:?}; it may not change on a stream");
-            return Err(Status::invalid_argument(message));
-        }
-        let is_implied = request.type_url().is_empty();
-        self.act_on(request.into_request(), is_implied)
-    }
-
-    /// Takes in a request for which it may not matter that the client left out its type.
-    fn act_on(&mut self, mut request: Request, is_implied: bool) -> Result<(), Status> {
-        match &self.only {
-            Some(only) if is_implied => request.resource_type = only.clone(),
-            Some(only) if *only != request.resource_type => {
-                let message = format!("this service serves {only}, and not {}", request.resource_type);
-                return Err(Status::invalid_argument(message));
-            }
-            None if is_implied => {
-                return Err(Status::invalid_argument("a request on an aggregated stream has no type_url"));
-            }
-            _ => {}
-        }
-        let resource_type = request.resource_type.clone();
-        let entry = &self.registration.entry;
-        entry.listener.announce(&request.resource_type);
-        self.shared.observer.requested(entry.id, &request);
-        let lists_names = match &request.names {
-            Names::Exactly { names, .. } => !names.is_empty(),
-            Names::Change { subscribe, unsubscribe, .. } => !subscribe.is_empty() || !unsubscribe.is_empty(),
-            Names::Repeated { .. } | Names::Shared { .. } => false,
-        };
-        let quoted = self.quoted_version(&request);
-        self.session.handle_request(Instant::now(), request).map_err(refusal)?;
-        if let Some(state) = quoted.and_then(|version| self.group.recollection(&resource_type, &version)) {
-            self.session.handle_recollection(&resource_type, &state);
-        }
-        if lists_names {
-            self.session.share_interest(&resource_type, |interest| self.shared.interner.share(interest));
-        }
-        self.may_have_responses = true;
-        Ok(())
-    }
-
-    /// The version of all of a type that a client has come back with.
-    fn quoted_version(&self, request: &Request) -> Option<String> {
-        let is_first = self.session.interest(&request.resource_type).is_none();
-        match &request.names {
-            Names::Exactly { version, .. } | Names::Repeated { version }
-                if is_first && !version.is_empty() =>
-            {
-                Some(version.clone())
-            }
-            _ => None,
-        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -470,61 +398,6 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
         self.shared.observer.responded(self.registration.entry.id, &sent);
         Some(self.shared.slabs.parts(self.session.dialect(), &sent))
     }
-
-    fn report(&self, event: SessionEvent) {
-        let (response, answer) = match event {
-            SessionEvent::Acked { response, refused } => (response, Answer::Acked { refused }),
-            SessionEvent::Nacked { response, rejection, suspects, blame } => {
-                let names: Vec<&Name> = suspects.iter().map(|suspect| suspect.name()).collect();
-                warn!(
-                    resource_type = %response.resource_type,
-                    version = %response.version,
-                    code = rejection.code,
-                    message = rejection.message,
-                    resources = ?names,
-                    "the client rejects a response",
-                );
-                (response, Answer::Nacked { rejection, suspects, blame })
-            }
-            SessionEvent::Missing { resource_type, names } => {
-                let group = self.registration.entry.group();
-                let names = names.into_iter().collect();
-                self.shared.queue.push(Event::Demand(Demand::Names { group, resource_type, names }));
-                return;
-            }
-            SessionEvent::UnknownType(resource_type) => {
-                self.shared.unknown_types.saw(&resource_type);
-                return;
-            }
-        };
-        let entry = &self.registration.entry;
-        if let (Answer::Nacked { suspects, blame: Blame::Certain, .. }, Some(threshold)) =
-            (&answer, self.shared.config.spare_after)
-        {
-            let client = (&self.kind, &Arc::from(entry.node.id.as_str()));
-            for suspect in suspects {
-                if self.group.note_rejection(client, &response.resource_type, suspect, threshold) {
-                    warn!(resource = %suspect.name(), "others are spared what many clients reject");
-                }
-            }
-        }
-        let mark = Mark::now(response.version, response.revision);
-        entry.record(&response.resource_type, |status| match &answer {
-            Answer::Acked { .. } => status.acked = Some(mark),
-            Answer::Nacked { rejection, .. } => status.nacked = Some((mark, rejection.message.clone())),
-        });
-        let outcome = Outcome {
-            stream: entry.id,
-            node: entry.node.id.as_str().into(),
-            group: entry.group(),
-            resource_type: response.resource_type,
-            version: response.version,
-            revision: response.revision,
-            answer,
-        };
-        self.shared.observer.answered(&outcome);
-        self.shared.queue.push(Event::Outcome(outcome));
-    }
 }
 
 impl<K: GroupKey> Drop for Conversation<'_, K> {
@@ -535,41 +408,5 @@ impl<K: GroupKey> Drop for Conversation<'_, K> {
             let group = self.registration.entry.group();
             self.shared.queue.push(Event::Demand(Demand::Idle { group }));
         }
-    }
-}
-
-fn refusal(error: RequestError) -> Status {
-    let message = error.to_string();
-    match error {
-        RequestError::WrongDialect(_) | RequestError::TooManyTypes { .. } => {
-            Status::invalid_argument(message)
-        }
-        RequestError::TooManyNames { .. } | RequestError::NamesTooLong { .. } => {
-            Status::resource_exhausted(message)
-        }
-    }
-}
-
-/// Type URLs that were asked for and that nobody knows: each is logged once, all are counted.
-#[derive(Default)]
-pub(crate) struct UnknownTypes {
-    seen: Mutex<(HashSet<ResourceType>, u64)>,
-}
-
-impl UnknownTypes {
-    fn saw(&self, resource_type: &ResourceType) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (logged, count) = &mut *seen;
-        *count += 1;
-        if logged.len() < LOGGED_TYPES && logged.insert(resource_type.clone()) {
-            warn!(
-                type_url = resource_type.type_url(),
-                "a client asks for a type that is not served; it is ignored"
-            );
-        }
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -19,3 +19,6 @@ mod transport;
 
 #[path = "ads/server.rs"]
 mod server;
+
+#[path = "ads/rude.rs"]
+mod rude;

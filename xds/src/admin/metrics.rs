@@ -26,6 +26,7 @@ struct Inner {
     applied: Family<TypeLabel, Histogram>,
     problems: Family<SeverityLabel, Gauge>,
     current: Family<KindLabel, Gauge>,
+    status_writes: Counter,
     groups: Gauge,
     revision: Gauge,
     streams: Gauge,
@@ -75,6 +76,7 @@ impl Metrics {
             applied: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-4, 2.0, 17))),
             problems: Family::default(),
             current: Family::default(),
+            status_writes: Counter::default(),
             groups: Gauge::default(),
             revision: Gauge::default(),
             streams: Gauge::default(),
@@ -101,6 +103,11 @@ impl Metrics {
             "Whether what is held of a kind is what the API server has: 1, or 0 where it may be out of date",
             inner.current.clone(),
         );
+        registry.register(
+            "status_writes",
+            "Statuses of objects that were written",
+            inner.status_writes.clone(),
+        );
         registry.register("groups", "Groups of clients that are told the same", inner.groups.clone());
         registry.register("revision", "The last event that was taken in", inner.revision.clone());
         registry.register("streams", "Open streams", inner.streams.clone());
@@ -114,6 +121,11 @@ impl Metrics {
             Currency::Stale => 0,
         };
         self.0.current.get_or_create(&KindLabel { kind: format!("{kind:?}") }).set(value);
+    }
+
+    /// The status of an object was written.
+    pub(crate) fn status_written(&self) {
+        self.0.status_writes.inc();
     }
 
     /// A source's event changed something.

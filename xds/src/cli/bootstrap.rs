@@ -1,10 +1,11 @@
 //! `pilotage bootstrap`: what a client must be started with.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{Format, print};
+use super::{Format, print, text};
 use crate::bootstrap::{EnvoyOptions, Node, SecretFile, envoy, grpc};
 
 /// Write the bootstrap file of a client
@@ -33,24 +34,49 @@ enum Client {
         /// How the document is written
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
+        #[command(flatten)]
+        destination: Destination,
     },
     /// Of a proxyless gRPC client, as JSON for GRPC_XDS_BOOTSTRAP
     Grpc {
         #[command(flatten)]
         node: Node,
+        #[command(flatten)]
+        destination: Destination,
     },
+}
+
+/// Where the document goes.
+#[derive(Debug, clap::Args)]
+struct Destination {
+    /// Write the document to a file, where there is no shell to do it [default: standard output]
+    #[arg(long = "write", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Destination {
+    fn take(&self, document: &serde_json::Value, format: Format) -> anyhow::Result<()> {
+        match &self.file {
+            None => print(document, format),
+            Some(file) => write(file, &text(document, format)?),
+        }
+    }
+}
+
+fn write(file: &Path, content: &str) -> anyhow::Result<()> {
+    std::fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.client {
-        Client::Envoy { node, options, output } => {
+        Client::Envoy { node, options, output, destination } => {
             let (bootstrap, files) = envoy(node, options)?;
             for SecretFile { path, content } in files {
-                std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+                write(&path, &content)?;
             }
-            print(&bootstrap, *output)?;
+            destination.take(&bootstrap, *output)?;
         }
-        Client::Grpc { node } => print(&grpc(node)?, Format::Json)?,
+        Client::Grpc { node, destination } => destination.take(&grpc(node)?, Format::Json)?,
     }
     Ok(ExitCode::SUCCESS)
 }

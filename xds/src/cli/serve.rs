@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::ready::{Ready, ReadyArgs};
+use super::reporting::Reporting;
 use super::settings_file;
 use super::sources::Sources;
 use crate::admin::{self, Metrics, Pages, Readiness, Task};
@@ -79,6 +80,19 @@ pub(super) struct Args {
     /// The folder in which the last good state outlives the process [default: none]
     #[arg(long, value_name = "DIR", env = "PILOTAGE_STATE_DIR")]
     state_dir: Option<PathBuf>,
+    /// After how many seconds, give or take a tenth, a connection is asked to end, so that clients spread over replicas
+    /// [default: never]
+    #[arg(long, value_name = "SECONDS", env = "PILOTAGE_MAX_CONNECTION_AGE")]
+    max_connection_age: Option<u32>,
+    /// Write conditions on the cluster's objects, and events about what is wrong; one replica of all that do writes
+    #[arg(long, env = "PILOTAGE_STATUS")]
+    status: bool,
+    /// Where other replicas reach the address of --health, to ask for what became of objects at our clients
+    #[arg(long, value_name = "IP:PORT", env = "PILOTAGE_ADVERTISE")]
+    advertise: Option<SocketAddr>,
+    /// The namespace that this runs in, where leases are kept [default: pilotage-system]
+    #[arg(long, value_name = "NAME", env = "PILOTAGE_NAMESPACE")]
+    namespace: Option<String>,
     /// A settings file; `pilotage settings reference` says what may be in it
     #[arg(long, value_name = "FILE", env = "PILOTAGE_CONFIG")]
     config: Option<PathBuf>,
@@ -125,6 +139,16 @@ fn settings(args: &Args) -> anyhow::Result<Settings> {
     if let Some(level) = &args.log_level {
         settings.log.level.clone_from(level);
     }
+    if args.max_connection_age.is_some() {
+        settings.server.max_connection_age_seconds = args.max_connection_age;
+    }
+    settings.status.write |= args.status;
+    if args.advertise.is_some() {
+        settings.status.advertise = args.advertise;
+    }
+    if let Some(namespace) = &args.namespace {
+        settings.status.namespace.clone_from(namespace);
+    }
     if args.state_dir.is_some() {
         settings.state.dir.clone_from(&args.state_dir);
     }
@@ -152,6 +176,7 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let sources = Sources::open(settings).await?;
+    let reporting = Reporting::open(settings, &sources)?;
     let Guard { certificates, authenticator } = Guard::open(settings, sources.cluster())?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
@@ -167,18 +192,24 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let (is_ready, mut became_ready) = oneshot::channel();
     let linger = Duration::from_secs(settings.server.group_linger_seconds.into());
     let streams = ads.streams().clone();
-    let pages = Pages { readiness, metrics: metrics.clone(), streams };
+    let outcomes = reporting.as_ref().map(Reporting::answer);
+    let pages = Pages { readiness, metrics: metrics.clone(), streams, outcomes };
     let health = serve_health(settings.health, pages.clone(), &shutdown).await?;
     let out = (cache, ads.streams().clone());
     let told = (is_ready, metrics);
     let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
     let (positions, secrets) = (sources.positions(), sources.secrets());
     let following = TaskTracker::new();
+    let ledger = reporting.map(|reporting| reporting.start(&following, &pages, health, &shutdown));
     let inputs =
-        Inputs { sources: sources.start(&following, &shutdown, &pages), clients, positions, secrets };
+        Inputs { sources: sources.start(&following, &shutdown, &pages), clients, positions, secrets, ledger };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));
     let config = ServeConfig {
         drain_deadline: Duration::from_secs(settings.server.drain_seconds.into()),
+        max_connection_age: settings
+            .server
+            .max_connection_age_seconds
+            .map(|age| Duration::from_secs(age.into())),
         ..ServeConfig::default()
     };
     let server = match certificates {

@@ -86,6 +86,11 @@ impl Sources {
         self.kubernetes.as_ref().map(KubernetesSource::connection)
     }
 
+    /// What is known of each of its kinds.
+    pub(super) fn kinds(&self) -> Option<watch::Receiver<Status>> {
+        self.kubernetes.as_ref().map(KubernetesSource::status)
+    }
+
     /// Where Secrets are asked for by name, where that has to be done.
     pub(super) fn secrets(&self) -> Option<watch::Sender<SecretReferences>> {
         self.kubernetes.as_ref().map(KubernetesSource::secrets)

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::metadata::KeyAndValueRef;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::echo::{CallRequest, CallResponse, Echo, EchoServer};
 
@@ -26,20 +26,23 @@ pub struct Backend {
 
 /// How a server answers calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Behaviour {
     /// With its id.
     Answer,
     /// With `UNAVAILABLE` in the first and only headers of the answer, the one form in which Envoy sees a gRPC status
     /// early enough to retry.
     Unavailable,
+    /// With this status, in the same form.
+    Fail(Code),
+    /// Not at all: the call is taken and nothing comes back.
+    Silent,
 }
 
 #[derive(Debug)]
 struct State {
     id: String,
     version: String,
-    behaviour: AtomicU8,
+    behaviour: RwLock<Behaviour>,
     answered: AtomicU64,
     refused: AtomicU64,
 }
@@ -57,7 +60,7 @@ impl Backend {
         let state = Arc::new(State {
             id: id.into(),
             version: version.into(),
-            behaviour: AtomicU8::new(Behaviour::Answer as u8),
+            behaviour: RwLock::new(Behaviour::Answer),
             answered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
@@ -87,7 +90,7 @@ impl Backend {
 
     /// How it answers from now on.
     pub fn behave(&self, behaviour: Behaviour) {
-        self.state.behaviour.store(behaviour as u8, Ordering::Relaxed);
+        *self.state.behaviour.write().unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
 
     /// The calls, and messages of streams, that it answered with its id.
@@ -95,7 +98,7 @@ impl Backend {
         self.state.answered.load(Ordering::Relaxed)
     }
 
-    /// The calls that it answered with `UNAVAILABLE`.
+    /// The calls that it failed, or left without an answer.
     pub fn refused(&self) -> u64 {
         self.state.refused.load(Ordering::Relaxed)
     }
@@ -109,11 +112,27 @@ impl Backend {
     }
 }
 
+impl State {
+    fn behaviour(&self) -> Behaviour {
+        *self.behaviour.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Echo for State {
+    fn is_silent(&self) -> bool {
+        self.behaviour() == Behaviour::Silent
+    }
+
     fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status> {
-        if self.behaviour.load(Ordering::Relaxed) == Behaviour::Unavailable as u8 {
+        let failure = match self.behaviour() {
+            Behaviour::Answer => None,
+            Behaviour::Unavailable => Some(Code::Unavailable),
+            Behaviour::Fail(code) => Some(code),
+            Behaviour::Silent => Some(Code::Cancelled),
+        };
+        if let Some(code) = failure {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Status::unavailable(format!("{} refuses calls for now", self.id)));
+            return Err(Status::new(code, format!("{} refuses calls for now", self.id)));
         }
         self.answered.fetch_add(1, Ordering::Relaxed);
         let headers = request.metadata().iter().filter_map(|header| match header {
@@ -154,7 +173,7 @@ mod tests {
         assert_eq!(backend.answered(), 5);
         backend.behave(Behaviour::Unavailable);
         let refused = client.converse(5, Duration::from_millis(1)).await.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Unavailable);
+        assert_eq!(refused.code(), Code::Unavailable);
         assert_eq!(backend.refused(), 1);
     }
 
@@ -164,7 +183,7 @@ mod tests {
         let mut client = Client::connect(backend.address(), "echo.demo").await.unwrap();
         backend.behave(Behaviour::Unavailable);
         for _ in 0..3 {
-            assert_eq!(client.call(&[]).await.unwrap_err().code(), tonic::Code::Unavailable);
+            assert_eq!(client.call(&[]).await.unwrap_err().code(), Code::Unavailable);
         }
         backend.behave(Behaviour::Answer);
         client.call(&[]).await.unwrap();

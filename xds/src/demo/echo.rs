@@ -51,6 +51,9 @@ pub(super) struct CallResponse {
 /// What answers a call, and each message of a stream.
 pub(super) trait Echo: Send + Sync + 'static {
     fn call(&self, request: Request<CallRequest>) -> Result<Response<CallResponse>, Status>;
+
+    /// Whether calls are taken and never answered.
+    fn is_silent(&self) -> bool;
 }
 
 /// The service as tonic's router takes it.
@@ -112,11 +115,17 @@ impl<T: Echo> Service<http::Request<Body>> for EchoServer<T> {
         let service = self.clone();
         Box::pin(async move {
             let mut grpc = Grpc::new(ProstCodec::default());
-            Ok(match request.uri().path() {
+            let silent = service.0.is_silent();
+            let answer = match request.uri().path() {
                 CALL => grpc.unary(service, request).await,
                 CONVERSE => grpc.streaming(service, request).await,
                 _ => Status::unimplemented("the methods are Call and Converse").into_http(),
-            })
+            };
+            if silent {
+                // It ends when the client gives the call up.
+                std::future::pending::<()>().await;
+            }
+            Ok(answer)
         })
     }
 }

@@ -40,14 +40,14 @@ impl Compiling {
         let job = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
             let catalog = catalog.follow(&world);
-            let compiled = orders
-                .into_iter()
-                .map(|order| {
-                    let previous = order.previous.as_deref();
-                    let compiled = catalog.compile(&order.group, &order.demanded, previous);
-                    (order.group, compiled)
-                })
-                .collect();
+            let mut compiled: Vec<(Group, Compiled)> = Vec::with_capacity(orders.len());
+            for Order { group, demanded, previous } in orders {
+                // What a new group is told is mostly what another of its kind is.
+                let of_kind = compiled.iter().find(|(known, _)| known.kind == group.kind);
+                let previous = previous.as_deref().or(of_kind.map(|(_, compiled)| compiled));
+                let outcome = catalog.compile(&group, &demanded, previous);
+                compiled.push((group, outcome));
+            }
             Outcome { compiled, catalog, took: started.elapsed() }
         });
         Self { job, revision, overtaken: Touched::default() }

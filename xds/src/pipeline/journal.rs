@@ -68,6 +68,11 @@ impl Journal {
         is_news
     }
 
+    /// All that is wrong, each thing once.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.scopes.values().flat_map(BTreeMap::values)
+    }
+
     /// How many problems of a severity are open.
     pub(super) fn count(&self, severity: Severity) -> usize {
         let all = self.scopes.values().flat_map(BTreeMap::values);

@@ -39,6 +39,11 @@ impl Standing {
         self.board.set(&self.subject, state)
     }
 
+    /// Sets the version in which it is read.
+    pub(super) fn read_in(&self, api_version: String) {
+        self.board.read_in(&self.subject, api_version);
+    }
+
     /// Says what changes, and how many objects are held now.
     pub(super) async fn say(&self, seen: Instant, changes: Vec<Change>, held: usize) -> Result<(), Ended> {
         self.board.count(&self.subject, held);

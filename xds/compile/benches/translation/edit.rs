@@ -1,11 +1,11 @@
 //! One edit after another of one kind, each taken in and translated.
 
-use pilotage_watcher::{Object, World};
+use pilotage_watcher::{Object, Touched, World};
 
 use crate::mesh::Mesh;
 
 /// An edit that can be made again and again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Edit {
     Endpoint,
     VirtualService,
@@ -27,7 +27,7 @@ impl Edit {
     }
 
     /// Makes the edit for the `round`th time and says what it touches.
-    pub(crate) fn make(self, mesh: &Mesh, world: &mut World, round: usize) -> pilotage_watcher::Touched {
+    pub(crate) fn make(self, mesh: &Mesh, world: &mut World, round: usize) -> Touched {
         // In the middle, so that nothing is won by being first or last.
         let index = mesh.services / 20 * 10;
         match self {

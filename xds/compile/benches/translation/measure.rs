@@ -12,27 +12,33 @@ impl Timings {
         self.0.sort_unstable();
     }
 
-    pub(crate) fn least(&self) -> Duration {
-        self.0.first().copied().unwrap_or_default()
+    fn at(&self, index: usize) -> String {
+        text(self.0.get(index).copied().unwrap_or_default())
     }
+}
 
-    pub(crate) fn median(&self) -> Duration {
-        self.0.get(self.0.len() / 2).copied().unwrap_or_default()
+/// A time with three digits.
+fn text(time: Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    match micros {
+        ..1_000.0 => format!("{micros:.1} µs"),
+        ..1_000_000.0 => format!("{:.2} ms", micros / 1e3),
+        _ => format!("{:.2} s", micros / 1e6),
     }
+}
 
-    pub(crate) fn most(&self) -> Duration {
-        self.0.last().copied().unwrap_or_default()
-    }
+/// Prints the least, the median and the most.
+pub(crate) fn row(services: usize, what: &str, timings: &Timings) {
+    let last = timings.0.len().saturating_sub(1);
+    let [least, median, most] = [0, timings.0.len() / 2, last].map(|index| timings.at(index));
+    println!("{services:>8}  {what:<28} {least:>12} {median:>12} {most:>12}");
+}
 
-    /// A time with three digits.
-    pub(crate) fn text(time: Duration) -> String {
-        let micros = time.as_secs_f64() * 1e6;
-        match micros {
-            ..1_000.0 => format!("{micros:.1} µs"),
-            ..1_000_000.0 => format!("{:.2} ms", micros / 1e3),
-            _ => format!("{:.2} s", micros / 1e6),
-        }
-    }
+/// Prints an amount of memory, and what that is for each Service.
+pub(crate) fn memory(services: usize, what: &str, kib: u64, each: usize) {
+    let bytes = kib * 1024 / u64::try_from(each).unwrap_or(1).max(1);
+    let mib = kib as f64 / 1024.0;
+    println!("{services:>8}  {what:<28} {mib:>8.1} MiB {bytes:>8} B for each Service");
 }
 
 /// What a function gives, and how long it takes.

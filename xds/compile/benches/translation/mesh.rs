@@ -17,6 +17,8 @@ pub(crate) const ENDPOINTS: usize = 10;
 /// The shape of a world.
 pub(crate) struct Mesh {
     pub(crate) services: usize,
+    /// How many of the VirtualServices name a host that is not there.
+    pub(crate) problems: usize,
 }
 
 impl Mesh {
@@ -102,9 +104,10 @@ impl Mesh {
 
     /// The routes of a Service, to its subsets where it has some; each `round` has another timeout.
     pub(crate) fn route(&self, index: usize, round: usize) -> Object {
+        let missing = index / 10 * 3 + index % 10 < self.problems;
         let destination = |subset: Option<&str>, weight| HttpDestination {
             destination: Destination {
-                host: format!("service-{index:05}"),
+                host: format!("{}service-{index:05}", if missing { "missing-" } else { "" }),
                 subset: subset.map(str::to_owned),
                 ..Destination::default()
             },

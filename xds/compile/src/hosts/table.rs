@@ -1,6 +1,7 @@
 //! The hosts that one group can call: of every name the object that has it, and other names folded into their hosts.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -11,6 +12,11 @@ use super::index::{Candidate, HostIndex, Origin};
 use super::{Alias, Host, Members, is_visible};
 use crate::report::{Place, Report};
 use crate::{Group, ProxyKind};
+
+/// How many names are looked through for the one that was meant.
+const FEW: usize = 256;
+/// How many are on each side of a name, where there are more than a few.
+const NEIGHBOURS: usize = 16;
 
 /// Hosts by name; a clone shares everything.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +114,25 @@ impl HostTable {
     /// Every name under which a host can be found, apart from other names of it.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.visible.keys()
+    }
+
+    /// Names that a mistaken one may mean: all of a few, and of many those beside it in order and those of other
+    /// namespaces that begin alike. To look through ten thousand for each mistake would take longer than all else.
+    pub(crate) fn near(&self, name: &str) -> Vec<&str> {
+        if self.visible.len() <= FEW {
+            return self.names().map(|known| &**known).collect();
+        }
+        let first = format!("{}.", name.split('.').next().unwrap_or_default());
+        let from = |bound: Bound<&str>| {
+            self.visible.range::<_, str>((bound, Bound::Unbounded)).map(|(known, _)| &**known)
+        };
+        let alike = from(Bound::Included(&first)).take_while(|known| known.starts_with(&first)).take(FEW);
+        let after = from(Bound::Excluded(name)).take(NEIGHBOURS);
+        let before = self.visible.range::<_, str>((Bound::Unbounded, Bound::Excluded(name)));
+        let before = before.rev().map(|(known, _)| &**known).take(NEIGHBOURS);
+        let mut near: Vec<&str> = alike.collect();
+        near.extend(after.chain(before));
+        near
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Host> {

@@ -37,7 +37,7 @@ impl Outline {
     ) {
         // What a redirected workload serves hangs on its Services and their endpoints.
         let is_redirected = scope.group.kind == ProxyKind::Intercepted;
-        if !changes.asked
+        if !changes.whole
             && !is_redirected
             && self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes))
         {

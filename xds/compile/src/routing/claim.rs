@@ -76,6 +76,17 @@ impl Claim {
         self.gateways.iter().any(|gateway| gateway != MESH)
     }
 
+    /// Whether anything of it is for some namespaces only.
+    pub(crate) fn looks_at_namespaces(&self) -> bool {
+        let spec = &self.service.spec;
+        let of_http = self.rules.iter().flat_map(|rule| &rule.route.r#match);
+        let of_tls = spec.tls.iter().flat_map(|rule| &rule.r#match);
+        let of_tcp = spec.tcp.iter().flat_map(|rule| &rule.r#match);
+        !spec.export_to.is_empty()
+            || of_http.into_iter().any(|written| written.source_namespace.is_some())
+            || of_tls.chain(of_tcp).any(|written| written.source_namespace.is_some())
+    }
+
     /// Whether something that it hands its requests over to is not there.
     pub(super) fn is_broken(&self) -> bool {
         self.rules.iter().any(|rule| rule.broken)

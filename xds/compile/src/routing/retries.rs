@@ -19,6 +19,12 @@ const OF_GRPC: [&str; 5] =
 /// gRPC clients make at most five attempts (A44).
 const MOST_GRPC_ATTEMPTS: u32 = 4;
 
+/// Whether a request that fails so cannot have reached the application, so that it may be sent again whatever it does.
+pub(super) fn cannot_have_been_processed(condition: &str) -> bool {
+    DEFAULT_CONDITIONS.contains(&condition)
+        || matches!(condition, "envoy-ratelimited" | "http3-post-connect-failure")
+}
+
 /// The policy where a rule says nothing.
 pub(crate) fn default_policy(settings: &Settings, kind: ProxyKind) -> Option<RetryPolicy> {
     // A gRPC client retries by itself what did not reach the server, and knows none of these conditions.
@@ -83,6 +89,16 @@ pub(super) fn policy(
     };
     if kind == ProxyKind::Grpc {
         return for_grpc_client(policy, place, report);
+    }
+    let by_status: Vec<&str> =
+        policy.on.iter().map(|condition| &**condition).filter(|on| OF_GRPC.contains(on)).collect();
+    if !by_status.is_empty() {
+        let message = format!(
+            "{} is seen only in an answer that has no message: a status that follows one stands in the trailers, and \
+             is not retried",
+            by_status.join(",")
+        );
+        report.add(place.field("retryOn").problem(Code::RetryNeedsTrailersOnly, message));
     }
     let retries_timeouts =
         policy.on.iter().any(|condition| matches!(&**condition, "reset" | "5xx" | "gateway-error"));

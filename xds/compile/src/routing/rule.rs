@@ -15,10 +15,13 @@ use super::answer::{redirect, rewrite, unserved_action};
 use super::condition::{applies, condition};
 use super::destination::target;
 use super::headers::edits;
+use super::repetition::guarded;
 use super::retries;
 use super::{Claim, Scope, Written, cors, fault, mirror};
 use crate::ProxyKind;
+use crate::hosts::expand;
 use crate::ir::{Action, Backend, Condition, Forward, PathMatch, PathRewrite, RedirectPath, Rule};
+use crate::methods::Declared;
 use crate::report::{Place, Report};
 
 /// The way by which requests come: a port of the mesh, or of a gateway.
@@ -36,6 +39,7 @@ pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mu
     let mut catch_all: Option<Place> = None;
     // Conditions that hold whoever the client is, and where they stand.
     let mut seen: HashMap<Condition, Place> = HashMap::new();
+    let declared = Declared::of(&claim.service.meta.annotations);
     for written in &claim.rules {
         let place = &written.place;
         if let Some(earlier) = &catch_all {
@@ -49,6 +53,7 @@ pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mu
             continue;
         }
         let rule = rule(written, via, scope, report);
+        let is_grpc = is_grpc(written, via, scope);
         for (index, condition) in conditions {
             let alternative = index.and_then(|index| written.route.r#match.get(index));
             let own = match index {
@@ -67,9 +72,12 @@ pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mu
             let always = condition.is_always();
             let of_all = !alternative.is_some_and(depends_on_client);
             if of_all {
-                seen.insert(condition.clone(), own);
+                seen.insert(condition.clone(), own.clone());
             }
-            rules.push(Rule {
+            if is_grpc && let PathMatch::Exact(path) = &condition.path {
+                unknown_method(path, &own, scope, report);
+            }
+            let rule = Rule {
                 name: if name.is_empty() { "default".into() } else { name.into() },
                 action: fit(&rule.action, &condition, place, report),
                 condition,
@@ -78,7 +86,13 @@ pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mu
                     .unwrap_or_default()
                     .into(),
                 ..rule.clone()
-            });
+            };
+            match is_grpc {
+                true => {
+                    rules.extend(guarded(rule, &declared, &place.field("retries"), scope, report));
+                }
+                false => rules.push(rule),
+            }
             if always {
                 if of_all {
                     catch_all = Some(place.clone());
@@ -90,6 +104,33 @@ pub(crate) fn rules(claim: &Claim, via: &Via<'_>, scope: &Scope<'_>, report: &mu
         }
     }
     rules
+}
+
+/// Whether all that a rule leads to is known to be gRPC.
+fn is_grpc(written: &Written, via: &Via<'_>, scope: &Scope<'_>) -> bool {
+    let mut destinations = written.route.route.iter().map(|route| &route.destination).peekable();
+    destinations.peek().is_some()
+        && destinations.all(|written_to| {
+            let name = expand(&written_to.host, &written.namespace, &scope.settings.cluster_domain);
+            let number = written_to.port.map(|port| port.number).filter(|number| *number != 0);
+            let host = scope.hosts.get(&name);
+            let port = host.and_then(|host| match (number, &host.ports[..]) {
+                (Some(number), _) => host.port(number),
+                (None, [only]) => Some(only),
+                (None, _) => host.port(u32::from(via.port)),
+            });
+            port.is_some_and(|port| port.protocol.is_grpc())
+        })
+}
+
+/// A path that means no method, as far as descriptors say.
+fn unknown_method(path: &str, place: &Place, scope: &Scope<'_>, report: &mut Report) {
+    let Some((message, near)) = scope.methods.unknown(path) else { return };
+    let problem = place.field("uri").problem(Code::UnknownMethod, message);
+    report.add(match near {
+        Some(near) => problem.hint(format!("did you mean {near}?")),
+        None => problem.hint("correct the path, or write the descriptors anew"),
+    });
 }
 
 /// How a place is called beside another: by its field alone where both are in one object.

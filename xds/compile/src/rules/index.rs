@@ -46,6 +46,18 @@ impl Filed {
         self.0.get(namespace).map(|merged| &**merged)
     }
 
+    /// Whether a namespace says anything of the host.
+    pub(crate) fn is_of(&self, namespace: &str) -> bool {
+        self.0.contains_key(namespace)
+    }
+
+    /// Whether any of it is for some namespaces only.
+    pub(crate) fn looks_at_namespaces(&self) -> bool {
+        self.iter()
+            .flat_map(|merged| &merged.objects)
+            .any(|rule| !rule.spec.export_to.is_empty() || rule.spec.workload_selector.is_some())
+    }
+
     /// What each namespace says of the host.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Merged> {
         self.0.values().map(|merged| &**merged)

@@ -48,9 +48,6 @@ const TEXTS: &[&str] = &[
 ];
 const PROTOCOLS: &[&str] = &["grpc", "http", "http2-x", "tcp", "tls", "h2", "", "what", "udp", "grpc-web"];
 
-/// Clusters that resources in Envoy's own words name: one of their own, and one that may be there.
-pub(crate) const OWN_CLUSTERS: [&str; 2] = ["assigned", "outbound|80||a.x.svc.cluster.local"];
-
 /// Every kind that there is.
 pub(crate) const KINDS: &[Kind] = &[
     Kind::Service,
@@ -169,6 +166,7 @@ impl Dice {
             Kind::Telemetry => Object::Telemetry(self.telemetry()),
             Kind::EnvoyResources => Object::EnvoyResources(self.envoy_resources()),
             Kind::Secret => Object::Secret(self.secret()),
+            Kind::Descriptors => unreachable!("what is known of methods is not thrown"),
         }
     }
 

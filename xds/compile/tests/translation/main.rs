@@ -5,6 +5,7 @@
 mod dice;
 mod golden;
 mod header;
+mod incremental;
 mod lanes;
 mod mistakes;
 mod properties;

@@ -9,31 +9,33 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use pilotage_protos::discovery::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
 use pilotage_server::protocol::ResourceType;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::fixture::{Fixture, Mode, ROUTES};
+use crate::fixture::{Fixture, ROUTES, Transport};
+use crate::identity;
 
 /// A field that no server knows, at the end of the first request of a type: the floor answers whatever ends with it.
 pub(crate) const MARKER: &[u8] = b"\xfa\x7c\x04next";
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The order in which a client asks.
-const TYPES: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
-
 /// How far all clients are.
 #[derive(Default)]
 struct Progress {
     complete: AtomicUsize,
     changed: AtomicUsize,
+    bytes: AtomicUsize,
     moved: Notify,
 }
 
@@ -47,47 +49,52 @@ impl Progress {
 
 /// All clients.
 pub(crate) struct Fleet {
-    address: SocketAddr,
-    fixture: Fixture,
-    mode: Mode,
     streams: usize,
+    interested: usize,
     progress: Arc<Progress>,
     tasks: JoinSet<Result<()>>,
 }
 
 impl Fleet {
+    /// Connects so many clients; only the first `interested` of them ask for what is going to change.
     pub(crate) async fn connect(
         address: SocketAddr,
         fixture: Fixture,
-        mode: Mode,
         streams: usize,
+        interested: usize,
     ) -> Result<Self> {
         let (progress, tasks) = (Arc::default(), JoinSet::new());
-        let mut fleet = Self { address, fixture, mode, streams, progress, tasks };
+        let mut fleet = Self { streams, interested, progress, tasks };
         for index in 0..streams {
-            let client = Client { fixture, mode, id: format!("client-{index}") };
+            let scope = if index < interested { Scope::All } else { Scope::WithoutTheChanging };
+            let client = Client { fixture, id: format!("client-{index}"), scope };
             let progress = fleet.progress.clone();
             let talk = client.open(address).await?;
-            fleet.tasks.spawn(async move { client.follow(talk, &progress, streams).await });
+            fleet.tasks.spawn(async move { client.follow(talk, &progress, (streams, interested)).await });
         }
         Ok(fleet)
     }
 
     /// Waits until every client has everything.
     pub(crate) async fn complete(&mut self) -> Result<()> {
-        self.all_have(|progress| &progress.complete).await
+        self.all_have(|progress| &progress.complete, self.streams).await
     }
 
-    /// Waits until every client has heard of a change; returns when the last one had.
+    /// Waits until every client that is interested has heard of a change; returns when the last one had.
     pub(crate) async fn changed(&mut self) -> Result<Instant> {
-        self.all_have(|progress| &progress.changed).await?;
+        self.all_have(|progress| &progress.changed, self.interested).await?;
         let last = Instant::now();
         self.progress.changed.store(0, Ordering::SeqCst);
         Ok(last)
     }
 
-    async fn all_have(&mut self, counter: fn(&Progress) -> &AtomicUsize) -> Result<()> {
-        while counter(&self.progress).load(Ordering::SeqCst) < self.streams {
+    /// How many responses with changes the clients have had since this was asked last, and bytes of all responses.
+    pub(crate) fn take_counts(&self) -> (usize, usize) {
+        (self.progress.changed.swap(0, Ordering::SeqCst), self.progress.bytes.swap(0, Ordering::SeqCst))
+    }
+
+    async fn all_have(&mut self, counter: fn(&Progress) -> &AtomicUsize, all: usize) -> Result<()> {
+        while counter(&self.progress).load(Ordering::SeqCst) < all {
             tokio::select! {
                 () = self.progress.moved.notified() => {}
                 ended = self.tasks.join_next() => {
@@ -100,34 +107,53 @@ impl Fleet {
         Ok(())
     }
 
-    /// Has all clients leave and return with the versions that they have; returns how many bytes of resources they were
-    /// sent then.
-    pub(crate) async fn reconnect(&mut self) -> Result<usize> {
+    /// Has all clients leave.
+    pub(crate) async fn leave(&mut self) {
         self.tasks.shutdown().await;
-        let snapshot = self.fixture.snapshot();
-        let held: [HashMap<String, String>; 4] = TYPES.map(|of| {
-            let all = snapshot.collection(&of).into_iter().flat_map(|all| all.iter());
-            all.map(|one| (one.name().to_string(), one.version().to_string())).collect()
-        });
-        let (held, mut tasks) = (Arc::new(held), JoinSet::new());
-        for index in 0..self.streams {
-            let client = Client { fixture: self.fixture, mode: self.mode, id: format!("client-{index}") };
-            let held = held.clone();
-            let talk = client.open(self.address).await?;
-            tasks.spawn(async move { client.return_with(talk, &held).await });
-        }
-        let mut received = 0;
-        while let Some(ended) = tasks.join_next().await {
-            received += ended??;
-        }
-        Ok(received)
     }
+}
+
+/// Has clients come with the versions that they have; returns how many bytes of resources they were sent.
+pub(crate) async fn come_back(address: SocketAddr, fixture: Fixture, streams: usize) -> Result<usize> {
+    let snapshot = fixture.snapshot();
+    let client = Client { fixture, id: String::new(), scope: Scope::All };
+    let requests = (0..fixture.mode.types().len()).map(|of| {
+        let all = snapshot.collection(&fixture.mode.types()[of]).into_iter().flat_map(|all| all.iter());
+        client.ask(of, all.map(|one| (one.name().to_string(), one.version().to_string())).collect())
+    });
+    let last = DeltaDiscoveryRequest {
+        type_url: ResourceType::ExtensionConfig.type_url().to_owned(),
+        resource_names_subscribe: vec!["last".to_owned()],
+        ..Default::default()
+    };
+    let mut last = last.encode_to_vec();
+    last.extend_from_slice(MARKER);
+    let requests: Arc<[Bytes]> = requests.chain([Bytes::from(last)]).collect();
+    let mut tasks = JoinSet::new();
+    for index in 0..streams {
+        let client = Client { fixture, id: format!("client-{index}"), scope: Scope::All };
+        let talk = client.open(address).await?;
+        let requests = requests.clone();
+        tasks.spawn(async move { client.return_with(talk, &requests).await });
+    }
+    let mut received = 0;
+    while let Some(ended) = tasks.join_next().await {
+        received += ended??;
+    }
+    Ok(received)
+}
+
+/// What a client asks for of the assignments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    All,
+    WithoutTheChanging,
 }
 
 struct Client {
     fixture: Fixture,
-    mode: Mode,
     id: String,
+    scope: Scope,
 }
 
 /// What a response says that the client has to know.
@@ -135,18 +161,23 @@ struct Heard {
     type_url: Bytes,
     version: Bytes,
     nonce: Bytes,
+    resources: usize,
     resource_bytes: usize,
+    bytes: usize,
 }
 
 impl Client {
     async fn open(&self, address: SocketAddr) -> Result<(SendStream<Bytes>, Inbox)> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
-        let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        let (mut sender, connection) = builder.handshake(socket).await?;
-        tokio::spawn(connection);
-        let method = if self.mode.is_delta() { "Delta" } else { "Stream" };
+        let mut sender = match self.fixture.transport {
+            Transport::Plain => handshake(socket).await?,
+            Transport::Tls => {
+                let connector = TlsConnector::from(identity::client()?);
+                handshake(connector.connect(ServerName::try_from("localhost")?, socket).await?).await?
+            }
+        };
+        let method = if self.fixture.mode.is_delta() { "Delta" } else { "Stream" };
         let uri = format!(
             "http://{address}/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}AggregatedResources"
         );
@@ -161,42 +192,66 @@ impl Client {
 
     fn names(&self, of: usize) -> Vec<String> {
         match of {
-            1 => self.fixture.names().collect(),
+            1 => {
+                let left_out = (self.scope == Scope::WithoutTheChanging).then(|| self.fixture.changing());
+                self.fixture.names().filter(|name| Some(name) != left_out.as_ref()).collect()
+            }
             3 => vec![ROUTES.to_owned()],
             _ => Vec::new(),
         }
     }
 
-    fn first(&self, of: usize, held: HashMap<String, String>) -> Bytes {
-        let node = (of == 0).then(|| Node {
-            id: self.id.clone(),
-            user_agent_name: "envoy".to_owned(),
-            ..Node::default()
-        });
-        let (type_url, names) = (TYPES[of].type_url().to_owned(), self.names(of));
-        let mut message = if self.mode.is_delta() {
-            let resource_names_subscribe = names;
-            DeltaDiscoveryRequest {
-                node,
+    /// How many resources answer the first request of a type.
+    fn expected(&self, of: usize) -> usize {
+        match of {
+            0 => self.fixture.clusters,
+            1 => self.names(1).len(),
+            4 => self.fixture.hosts,
+            _ => 1,
+        }
+    }
+
+    /// The node alone, as a message that any request can be appended to.
+    fn node(&self) -> Vec<u8> {
+        let node = Node { id: self.id.clone(), user_agent_name: "envoy".to_owned(), ..Node::default() };
+        if self.fixture.mode.is_delta() {
+            DeltaDiscoveryRequest { node: Some(node), ..Default::default() }.encode_to_vec()
+        } else {
+            DiscoveryRequest { node: Some(node), ..Default::default() }.encode_to_vec()
+        }
+    }
+
+    /// The first request of a type, but for the node.
+    fn ask(&self, of: usize, held: HashMap<String, String>) -> Bytes {
+        let (type_url, names) = (self.fixture.mode.types()[of].type_url().to_owned(), self.names(of));
+        if self.fixture.mode.is_delta() {
+            let (resource_names_subscribe, initial_resource_versions) = (names, held);
+            let request = DeltaDiscoveryRequest {
                 type_url,
                 resource_names_subscribe,
-                initial_resource_versions: held,
+                initial_resource_versions,
                 ..Default::default()
-            }
-            .encode_to_vec()
+            };
+            request.encode_to_vec().into()
         } else {
-            DiscoveryRequest { node, type_url, resource_names: names, ..Default::default() }.encode_to_vec()
-        };
+            DiscoveryRequest { type_url, resource_names: names, ..Default::default() }.encode_to_vec().into()
+        }
+    }
+
+    /// The first request of a type, whole.
+    fn first(&self, of: usize) -> Bytes {
+        let mut message = if of == 0 { self.node() } else { Vec::new() };
+        message.extend_from_slice(&self.ask(of, HashMap::new()));
         message.extend_from_slice(MARKER);
         framed(&message)
     }
 
     /// Accepts a response; in SotW that repeats the names.
     fn accept(&self, of: usize, heard: &Heard) -> Bytes {
-        let type_url = TYPES[of].type_url().to_owned();
+        let type_url = self.fixture.mode.types()[of].type_url().to_owned();
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let response_nonce = text(&heard.nonce);
-        let message = if self.mode.is_delta() {
+        let message = if self.fixture.mode.is_delta() {
             DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }.encode_to_vec()
         } else {
             let (version_info, resource_names) = (text(&heard.version), self.names(of));
@@ -210,23 +265,27 @@ impl Client {
         &self,
         (mut requests, mut inbox): (SendStream<Bytes>, Inbox),
         progress: &Progress,
-        all: usize,
+        (all, interested): (usize, usize),
     ) -> Result<()> {
-        let mut asked = 1;
-        send(&mut requests, self.first(0, HashMap::new())).await?;
+        let types = self.fixture.mode.types();
+        send(&mut requests, self.first(0))?;
+        let (mut asked, mut missing) = (1, self.expected(0));
         loop {
             let heard = inbox.next().await?;
-            let of = TYPES.iter().position(|of| of.type_url().as_bytes() == heard.type_url);
+            progress.bytes.fetch_add(heard.bytes, Ordering::SeqCst);
+            let of = types.iter().position(|of| of.type_url().as_bytes() == heard.type_url);
             let of = of.context("a type that was not asked for")?;
-            send(&mut requests, self.accept(of, &heard)).await?;
-            if of + 1 == asked && asked < TYPES.len() {
-                send(&mut requests, self.first(asked, HashMap::new())).await?;
-                asked += 1;
-            } else if of + 1 == asked {
-                asked += 1;
+            send(&mut requests, self.accept(of, &heard))?;
+            if of + 1 != asked || missing == 0 {
+                progress.count(&progress.changed, interested);
+                continue;
+            }
+            missing = missing.saturating_sub(heard.resources);
+            if missing == 0 && asked < types.len() {
+                send(&mut requests, self.first(asked))?;
+                (asked, missing) = (asked + 1, self.expected(asked));
+            } else if missing == 0 {
                 progress.count(&progress.complete, all);
-            } else {
-                progress.count(&progress.changed, all);
             }
         }
     }
@@ -235,18 +294,19 @@ impl Client {
     /// everything else that was to be said has been.
     async fn return_with(
         &self,
-        (mut requests, mut inbox): (SendStream<Bytes>, Inbox),
-        held: &[HashMap<String, String>; 4],
+        (mut stream, mut inbox): (SendStream<Bytes>, Inbox),
+        requests: &[Bytes],
     ) -> Result<usize> {
-        for (of, held) in held.iter().enumerate() {
-            send(&mut requests, self.first(of, held.clone())).await?;
+        for (of, request) in requests.iter().enumerate() {
+            // What all clients send is in memory once.
+            let node = if of == 0 { self.node() } else { Vec::new() };
+            let mut start = BytesMut::with_capacity(node.len() + 5);
+            start.put_u8(0);
+            start.put_u32((node.len() + request.len()) as u32);
+            start.put_slice(&node);
+            send(&mut stream, start.freeze())?;
+            send(&mut stream, request.clone())?;
         }
-        let last = DeltaDiscoveryRequest {
-            type_url: ResourceType::ExtensionConfig.type_url().to_owned(),
-            resource_names_subscribe: vec!["last".to_owned()],
-            ..Default::default()
-        };
-        send(&mut requests, framed(&last.encode_to_vec())).await?;
         let mut received = 0;
         loop {
             let heard = timeout(PATIENCE, inbox.next()).await.context("no answer in time")??;
@@ -258,6 +318,17 @@ impl Client {
     }
 }
 
+async fn handshake<S>(socket: S) -> Result<SendRequest<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+    let (sender, connection) = builder.handshake(socket).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
 fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(message.len() + 5);
     frame.put_u8(0);
@@ -266,7 +337,7 @@ fn framed(message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-async fn send(requests: &mut SendStream<Bytes>, frame: Bytes) -> Result<()> {
+fn send(requests: &mut SendStream<Bytes>, frame: Bytes) -> Result<()> {
     requests.send_data(frame, false)?;
     Ok(())
 }
@@ -305,8 +376,8 @@ impl Inbox {
 
 /// Reads the fields that matter of a response of either dialect: 1 is the version, 2 a resource, 4 the type, 5 the nonce.
 fn walk(mut message: Bytes) -> Result<Heard> {
-    let mut heard =
-        Heard { type_url: Bytes::new(), version: Bytes::new(), nonce: Bytes::new(), resource_bytes: 0 };
+    let (type_url, version, nonce) = Default::default();
+    let mut heard = Heard { type_url, version, nonce, resources: 0, resource_bytes: 0, bytes: message.len() };
     while message.has_remaining() {
         let tag = prost::encoding::decode_varint(&mut message)?;
         if tag & 7 != 2 {
@@ -316,7 +387,10 @@ fn walk(mut message: Bytes) -> Result<Heard> {
         let field = message.split_to(len);
         match tag >> 3 {
             1 => heard.version = field,
-            2 => heard.resource_bytes += field.len(),
+            2 => {
+                heard.resources += 1;
+                heard.resource_bytes += field.len();
+            }
             4 => heard.type_url = field,
             5 => heard.nonce = field,
             _ => {}

@@ -17,12 +17,12 @@ use pilotage_server::protocol::{Resource, ResourceType};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::fixture::{Fixture, Mode};
-
-const TYPES: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
+use crate::fixture::{Fixture, Mode, Transport};
+use crate::host::Order;
+use crate::identity;
 
 fn recorded<'a>(mode: Mode, of: &ResourceType, resources: impl Iterator<Item = &'a Resource>) -> Bytes {
     let type_url = of.type_url().to_owned();
@@ -56,21 +56,28 @@ fn recorded<'a>(mode: Mode, of: &ResourceType, resources: impl Iterator<Item = &
     frame.freeze()
 }
 
-/// Serves until the channel closes; a message in it is a change.
+/// What a client that asks for something that does not exist is told.
+fn nothing() -> Bytes {
+    recorded(Mode::FloorSilent, &ResourceType::ExtensionConfig, [].into_iter())
+}
+
+/// Serves until the channel closes.
 pub(crate) async fn serve(
     listener: TcpListener,
     fixture: Fixture,
-    mode: Mode,
-    mut published: mpsc::UnboundedReceiver<()>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
 ) -> Result<()> {
+    let mode = fixture.mode;
     let mut snapshot = fixture.snapshot();
-    let responses: Vec<Bytes> = TYPES
-        .iter()
-        .map(|of| recorded(mode, of, snapshot.collection(of).into_iter().flat_map(|all| all.iter())))
-        .collect();
-    let responses: Arc<[Bytes]> = responses.into();
+    let all = |of: &ResourceType| {
+        recorded(mode, of, snapshot.collection(of).into_iter().flat_map(|all| all.iter()))
+    };
+    let responses: Arc<[Bytes]> =
+        if mode == Mode::FloorSilent { [nothing()].into() } else { mode.types().iter().map(all).collect() };
     let (changes, _) = broadcast::channel::<Bytes>(16);
     let changing = changes.clone();
+    let tls =
+        (fixture.transport == Transport::Tls).then(identity::server).transpose()?.map(TlsAcceptor::from);
     tokio::spawn(async move {
         loop {
             let Ok((socket, _)) = listener.accept().await else {
@@ -82,16 +89,21 @@ pub(crate) async fn serve(
                 let (responses, changes) = (responses.clone(), changes.subscribe());
                 async move { Ok::<_, Infallible>(replay(request, responses, changes)) }
             });
-            tokio::spawn(
-                http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service),
-            );
+            let builder = http2::Builder::new(TokioExecutor::new());
+            match tls.clone() {
+                None => drop(tokio::spawn(builder.serve_connection(TokioIo::new(socket), service))),
+                Some(tls) => drop(tokio::spawn(async move {
+                    if let Ok(stream) = tls.accept(socket).await {
+                        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                    }
+                })),
+            }
         }
     });
-    let name = fixture.name(fixture.clusters / 2);
-    while published.recv().await.is_some() {
-        snapshot = fixture.changed(&snapshot);
-        let changed = snapshot.collection(&TYPES[1]).and_then(|all| all.get(&name));
-        let _ = changing.send(recorded(mode, &TYPES[1], changed.into_iter()));
+    while orders.recv().await.is_some() {
+        let (next, of, changed) = fixture.changed(&snapshot);
+        snapshot = next;
+        let _ = changing.send(recorded(mode, &of, [&changed].into_iter()));
     }
     Ok(())
 }

@@ -64,7 +64,6 @@ impl Dice {
         self.with(spec)
     }
 
-    /// References among them: to a cluster, to an assignment and to a secret, which may be there.
     pub(super) fn envoy_resources(&mut self) -> Arc<WithMeta<EnvoyResources>> {
         let spec = EnvoyResources {
             proxies: ProxySelector {
@@ -78,33 +77,11 @@ impl Dice {
     }
 
     fn resource(&mut self) -> serde_json::Value {
-        let cluster = self.pick(&["a", "outbound|80||a.x.svc.cluster.local", "absent"]);
-        match self.below(5) {
-            0 => serde_json::json!({
-                "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-                "name": self.pick(&["", "a", "outbound|80||a.x.svc.cluster.local"]),
-                (self.pick(&["alt_stat_name", "domains"])): self.pick(&["x", "y"]),
-            }),
-            1 => serde_json::json!({
-                "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-                "name": OWN_CLUSTERS[0], "type": "EDS", "connect_timeout": "1s",
-                "eds_cluster_config": {"eds_config": {"ads": {}, "resource_api_version": "V3"}},
-            }),
-            2 => serde_json::json!({
-                "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-                "cluster_name": self.pick(&OWN_CLUSTERS),
-            }),
-            3 => serde_json::json!({
-                "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-                "name": self.pick(&["own", "egress"]),
-                "virtual_hosts": [{
-                    "name": "own", "domains": ["own.example"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}],
-                }],
-            }),
-            _ => {
-                serde_json::json!({"@type": "type.googleapis.com/envoy.config.route.v3.VirtualHost", "name": "x"})
-            }
-        }
+        let kind = self.pick(&["config.cluster.v3.Cluster", "config.route.v3.VirtualHost", "x"]);
+        serde_json::json!({
+            "@type": format!("type.googleapis.com/envoy.{kind}"),
+            "name": self.pick(&["", "a", "outbound|80||a.x.svc.cluster.local"]),
+            (self.pick(&["alt_stat_name", "domains"])): self.pick(&["x", "y"]),
+        })
     }
 }

@@ -1,0 +1,209 @@
+//! A cluster's day: replicas are killed, the API server is away, a rollout replaces every endpoint; no call fails.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::Client;
+use pilotage::tools::ReservedPort;
+use pilotage_tests::kubernetes::{
+    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply, apply_object, create_crds, istio_crds,
+    own_address,
+};
+use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, eventually, service};
+use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+const HOST: &str = "echo.demo.svc.cluster.local:80";
+const EDGE: &str = "echo.example.com";
+
+/// What a Service of the replicas is in a cluster: a connection goes to one of those that take it.
+struct Balancer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    targets: Arc<RwLock<Vec<SocketAddr>>>,
+}
+
+impl Balancer {
+    async fn over(targets: &[SocketAddr]) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let targets = Arc::new(RwLock::new(targets.to_vec()));
+        let known = targets.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let targets = known.read().unwrap_or_else(PoisonError::into_inner).clone();
+                tokio::spawn(async move {
+                    for target in targets {
+                        if let Ok(mut server) = TcpStream::connect(target).await {
+                            // Either side may end as it likes.
+                            let _ = copy_bidirectional(&mut client, &mut server).await;
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Ok(Self { address, task, targets })
+    }
+
+    /// The replicas in the order in which they are tried.
+    fn prefer(&self, targets: &[SocketAddr]) {
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = targets.to_vec();
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// How a backend stands in its EndpointSlice.
+#[derive(Clone, Copy)]
+enum Standing {
+    Ready,
+    Terminating,
+}
+
+/// Writes the endpoints of `echo`, as the controller of a rollout does.
+async fn write_endpoints(client: &Client, backends: &[(&Backend, Standing)]) -> Result<()> {
+    for (backend, standing) in backends {
+        let is_ready = matches!(standing, Standing::Ready);
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": {"name": format!("echo-{}", backend.id()), "labels": {"kubernetes.io/service-name": "echo"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "grpc", "port": backend.address().port(), "protocol": "TCP"}],
+            "endpoints": [{"addresses": [backend.address().ip()],
+                "conditions": {"ready": is_ready, "serving": true, "terminating": !is_ready}}],
+        });
+        apply_object(client, Some("demo"), &slice).await?;
+    }
+    Ok(())
+}
+
+fn gateway(port: u16) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: edge}}\nspec:\n  selector: {{istio: \
+         ingressgateway}}\n  servers: [{{port: {{number: {port}, name: grpc, protocol: GRPC}}, hosts: [{EDGE}]}}]\n\
+         ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: edge}}\nspec:\n  hosts: \
+         [{EDGE}]\n  gateways: [edge]\n  http: [{{route: [{{destination: {{host: echo, port: {{number: 80}}}}}}]}}]\n"
+    )
+}
+
+/// How often an Envoy has taken something in, by its counters.
+async fn updates(proxy: &Proxy) -> Result<BTreeMap<String, u64>> {
+    let stats = proxy.envoy().admin_json("/stats?format=json&filter=update_success").await?;
+    let stats = stats["stats"].as_array().context("stats")?.clone();
+    Ok(stats
+        .iter()
+        .map(|stat| (stat["name"].to_string(), stat["value"].as_u64().unwrap_or_default()))
+        .collect())
+}
+
+/// Whether an Envoy is connected to a server.
+async fn is_connected(proxy: &Proxy) -> Option<()> {
+    let stats =
+        proxy.envoy().admin_json("/stats?format=json&filter=control_plane.connected_state").await.ok()?;
+    (stats["stats"][0]["value"] == 1).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_go() -> Result<()> {
+    let mut cluster = ControlPlane::start(Options::default()).await?;
+    let client = cluster.client(Identity::Administrator).await?;
+    create_crds(&client, &istio_crds().await?).await?;
+    create_crds(&client, OUR_CRDS).await?;
+    Namespace::ensure(&client, "demo").await?;
+    let any = SocketAddr::new(own_address()?, 0);
+    let old = [Backend::start_on(any, "old-1", "v1").await?, Backend::start_on(any, "old-2", "v1").await?];
+    let port = ReservedPort::new()?;
+    apply(&client, "demo", &service("echo", 80)).await?;
+    apply(&client, "demo", &gateway(port.number())).await?;
+    write_endpoints(&client, &[(&old[0], Standing::Ready), (&old[1], Standing::Ready)]).await?;
+
+    let kubeconfig = cluster.kubeconfig(Identity::Administrator)?;
+    let kubeconfig = kubeconfig.to_str().context("a path that is text")?;
+    let arguments = ["--kubernetes", "--kubeconfig", kubeconfig];
+    let mut one = Mesh::start_with(&[], &arguments).await?;
+    let mut two = Mesh::start_with(&[], &arguments).await?;
+    let balancer = Balancer::over(&[one.xds(), two.xds()]).await?;
+    let mut sidecar = Proxy::sidecar_by_way_of(balancer.address, &one, "sidecar", Dialect::Delta).await?;
+    let mut edge = Proxy::gateway_by_way_of(balancer.address, &one, "edge", port.number()).await?;
+    let traffic = [Traffic::start(&sidecar.client(HOST).await?), Traffic::start(&edge.client(EDGE).await?)];
+    let flows = async |calls: u64| -> Result<()> {
+        for traffic in &traffic {
+            traffic.flows(calls).await?;
+        }
+        Ok(())
+    };
+    flows(50).await?;
+
+    // The replica that serves them is killed. Clients move, and are sent nothing whose version they have.
+    let before = (updates(&sidecar).await?, updates(&edge).await?);
+    one.kill_server().await;
+    for proxy in [&sidecar, &edge] {
+        eventually("the other replica being reached", || is_connected(proxy)).await?;
+    }
+    flows(100).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    ensure!(before == (updates(&sidecar).await?, updates(&edge).await?), "what they had was sent again");
+
+    // A rollout by the other replica: every endpoint is replaced, draining first.
+    let new = [Backend::start_on(any, "new-1", "v2").await?, Backend::start_on(any, "new-2", "v2").await?];
+    for index in 0..2 {
+        write_endpoints(&client, &[(&new[index], Standing::Ready)]).await?;
+        let reached = || async { (new[index].answered() > 0).then_some(()) };
+        eventually("the new endpoint being called", reached).await?;
+        write_endpoints(&client, &[(&old[index], Standing::Terminating)]).await?;
+        let drained = || async {
+            let clusters = sidecar.envoy().admin_json("/clusters?format=json").await.ok()?;
+            let port = u64::from(old[index].address().port());
+            let hosts = clusters["cluster_statuses"].as_array()?.iter();
+            let mut hosts =
+                hosts.flat_map(|cluster| cluster["host_statuses"].as_array().into_iter().flatten());
+            let host = hosts.find(|host| host["address"]["socket_address"]["port_value"] == port)?;
+            (host["health_status"]["eds_health_status"] == "DRAINING").then_some(())
+        };
+        eventually("the old endpoint draining", drained).await?;
+        flows(50).await?;
+        let name = format!("echo-{}", old[index].id());
+        let slices = pilotage_tests::kubernetes::resource(
+            &client,
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            Some("demo"),
+        )?;
+        slices.delete(&name, &Default::default()).await?;
+        flows(50).await?;
+    }
+
+    // The API server goes away; the first replica comes back without it and is asked by nobody before it is ready.
+    cluster.kill_api_server().await;
+    flows(100).await?;
+    cluster.start_api_server().await?;
+    one.start_server().await?;
+    balancer.prefer(&[one.xds(), two.xds()]);
+    two.stop_server().await?;
+    for proxy in [&sidecar, &edge] {
+        eventually("the first replica being reached", || is_connected(proxy)).await?;
+    }
+    flows(100).await?;
+
+    let again = Backend::start_on(any, "last", "v3").await?;
+    write_endpoints(&client, &[(&again, Standing::Ready)]).await?;
+    eventually("the last endpoint being called", || async { (again.answered() > 0).then_some(()) }).await?;
+    for traffic in traffic {
+        let outcomes = traffic.stop().await?;
+        outcomes.none_failed()?;
+        ensure!(outcomes.server("old-1") > 0 && outcomes.server("new-2") > 0, "{outcomes:?}");
+    }
+    Ok(())
+}

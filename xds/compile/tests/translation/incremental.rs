@@ -1,0 +1,133 @@
+//! Translation follows a world edit by edit, for several groups at once, and comes to what it would from nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use pilotage_compile::{
+    Catalog, Checkup, Compiled, Group, Location, ProxyKind, Settings, check, compile_endpoints,
+    compile_secrets,
+};
+use pilotage_protocol::Name;
+use pilotage_watcher::{Touched, World};
+use proptest::prelude::*;
+
+use crate::dice::Dice;
+use crate::properties::{apply, asked, kept, same};
+
+/// How many worlds are edited: few, for each is translated whole after every edit; `PROPTEST_CASES` says otherwise.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+}
+
+/// Groups that differ in each thing that a translation may look at.
+fn groups() -> Vec<(Group, BTreeSet<Name>)> {
+    let sidecar = ProxyKind::Sidecar { egress_port: 15001, tcp_egress: true };
+    let group = |kind, namespace: &str, version: Option<&str>, zone: &str| {
+        let labels = version.map(|version| ("version".into(), version.into()));
+        let location = Location { zone: zone.into(), ..Location::default() };
+        let asked = if kind == ProxyKind::Grpc { asked() } else { BTreeSet::new() };
+        (Group { kind, namespace: namespace.into(), labels: labels.into_iter().collect(), location }, asked)
+    };
+    vec![
+        group(sidecar, "x", None, ""),
+        group(sidecar, "y", None, ""),
+        group(sidecar, "z", None, ""),
+        group(sidecar, "x", Some("v1"), "z1"),
+        group(ProxyKind::Intercepted, "x", Some("v1"), ""),
+        group(ProxyKind::Gateway, "x", Some("v1"), ""),
+        group(ProxyKind::Gateway, "y", Some("v2"), ""),
+        group(ProxyKind::Grpc, "x", None, ""),
+    ]
+}
+
+fn kind(group: &Group) -> &'static str {
+    match group.kind {
+        ProxyKind::Sidecar { .. } => "sidecar",
+        ProxyKind::Intercepted => "intercepted",
+        ProxyKind::Gateway => "gateway",
+        ProxyKind::Grpc => "grpc",
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_edit_comes_to_what_a_full_translation_does(seed: u64, steps in 1usize..16) {
+        let mut dice = Dice::new(seed);
+        let settings = Settings::default();
+        let mut world = World::default();
+        for _ in 0..12 {
+            apply(&mut world, dice.change());
+        }
+        let mut catalog = Catalog::of(&world, &settings);
+        let mut checkup = Checkup::default().follow(&catalog);
+        let mut members: BTreeMap<Group, Compiled> = BTreeMap::new();
+        for _ in 0..steps {
+            // Several edits may come at once, and endpoints come ahead of the rest.
+            let mut touched = Touched::default();
+            for _ in 0..=dice.below(2) {
+                touched.merge(apply(&mut world, dice.change()));
+            }
+            let before = members.clone();
+            for compiled in members.values_mut() {
+                *compiled = compile_endpoints(&world, compiled, &touched.endpoints);
+                *compiled = compile_secrets(&world, compiled, &touched.secrets);
+            }
+            if !touched.config.is_empty() || members.is_empty() {
+                catalog = catalog.follow(&world);
+                checkup = checkup.follow(&catalog);
+            }
+            let full = Catalog::of(&world, &settings);
+            let mut others: BTreeMap<&str, Compiled> = BTreeMap::new();
+            for (group, asked) in groups() {
+                // A group that is new is made from one that is there.
+                let kind = kind(&group);
+                let previous = members.get(&group).or(others.get(kind));
+                let compiled = match members.get(&group) {
+                    Some(known) if touched.config.is_empty() => known.clone(),
+                    _ => catalog.compile(&group, &asked, previous),
+                };
+                same(&compiled, &full.compile(&group, &asked, None));
+                if let Some(before) = before.get(&group) {
+                    kept(before, &compiled, touched.config.is_empty());
+                }
+                others.entry(kind).or_insert(compiled.clone());
+                members.insert(group, compiled);
+            }
+            if !touched.config.is_empty() {
+                prop_assert_eq!(checkup.problems(), check(&world, &settings));
+            }
+            // Some groups leave and come back, with less in common with those that stayed.
+            members.retain(|_, _| dice.below(6) > 0);
+        }
+    }
+
+    #[test]
+    fn a_check_tells_what_any_sidecar_would_be_told(seed: u64, objects in 1usize..30) {
+        let mut dice = Dice::new(seed);
+        let settings = Settings::default();
+        let mut world = World::default();
+        for _ in 0..objects {
+            apply(&mut world, dice.change());
+        }
+        let told = check(&world, &settings);
+        let told: BTreeSet<_> =
+            told.iter().map(|found| (&found.object, &found.path, found.code, &found.message)).collect();
+        let location =
+            Location { region: "region".into(), zone: "zone".into(), subzone: "".into(), node: "node".into() };
+        let kind = ProxyKind::Sidecar { egress_port: 15001, tcp_egress: false };
+        let catalog = Catalog::of(&world, &settings);
+        for namespace in ["x", "y"] {
+            let owns = |namespace: &Arc<str>| world.services().any(|object| object.meta.namespace == *namespace);
+            let namespace: Arc<str> = namespace.into();
+            let labels = BTreeMap::new();
+            let group = Group { kind, namespace: namespace.clone(), labels, location: location.clone() };
+            let compiled = catalog.compile(&group, &BTreeSet::new(), None);
+            for problem in compiled.problems().filter(|_| owns(&namespace)) {
+                let key = (&problem.object, &problem.path, problem.code, &problem.message);
+                prop_assert!(told.contains(&key), "{namespace}: {problem}");
+            }
+        }
+    }
+}
