@@ -152,6 +152,8 @@ fn row(what: &str, mut samples: Vec<Duration>) {
 async fn changes(client: &Client, told: &mut Told, services: usize) -> Result<Vec<Duration>> {
     let (written, mut writes) = tokio::sync::mpsc::unbounded_channel();
     let writer = client.clone();
+    // Held to the end, so that the channel does not close over what is still to arrive on the stream.
+    let _open = written.clone();
     let task = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / CHANGES_A_SECOND));
         for change in 0..CHANGES {

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{PATIENCE, pilotage};
+use crate::{PATIENCE, is_consistent, pilotage};
 
 /// An Envoy that takes one world after another.
 pub struct Acceptance {
@@ -82,6 +82,7 @@ impl Acceptance {
             *egress_port = self.egress.number();
         }
         let compiled = compile(seen.world, &group, &Settings::default(), &BTreeSet::new(), None);
+        is_consistent(compiled.snapshot())?;
         self.revision += 1;
         let revision = Revision(self.revision);
         let mut snapshot = compiled.snapshot().clone().at(revision);

@@ -8,7 +8,9 @@
 
 mod acceptance;
 mod ads;
+mod balancer;
 mod condition;
+mod consistency;
 mod executable;
 pub mod golden;
 pub mod kubernetes;
@@ -23,7 +25,9 @@ mod traffic;
 
 pub use acceptance::{Acceptance, Seen};
 pub use ads::{Asker, Told};
+pub use balancer::Balancer;
 pub use condition::{PATIENCE, eventually};
+pub use consistency::is_consistent;
 pub use executable::pilotage;
 pub use manifest::{endpoint_slice, host, routing, service};
 pub use mesh::Mesh;

@@ -8,6 +8,7 @@ mod drills {
     pub(crate) mod stage;
 }
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -36,6 +37,7 @@ async fn all(dialect: Dialect) -> Result<()> {
     stage.drill("the server dies and comes back", the_server_dies_and_comes_back).await?;
     stage.drill("the connection is cut", the_connection_is_cut).await?;
     stage.drill("one resource among good ones is rejected", one_resource_is_rejected).await?;
+    stage.drill("a route moves to hosts of DNS", a_route_moves_to_hosts_of_dns).await?;
     stage.end().await
 }
 
@@ -246,4 +248,40 @@ spec:
         stage.edit(|_| String::new(), &plain("echo")).await?;
     }
     Ok(())
+}
+
+/// Hosts that Envoy resolves by DNS come with the route to them, and go with it. Envoy acknowledges such a cluster when
+/// its name has been looked up, so that the route waits for that as it does for endpoints.
+async fn a_route_moves_to_hosts_of_dns(stage: &mut Stage) -> Result<()> {
+    // The name of this machine has addresses of both families.
+    let any = (Ipv6Addr::UNSPECIFIED, 0).into();
+    let backends = [Backend::start_on(any, "six", "v1").await?, Backend::start_on(any, "seven", "v1").await?];
+    for round in 0..3 {
+        for name in ["dns-a", "dns-b"] {
+            let endpoint = |backend: &Backend| {
+                let port = backend.address().port();
+                format!("  - {{address: localhost, ports: {{grpc: {port}}}}}\n")
+            };
+            let endpoints: String = backends.iter().map(endpoint).collect();
+            let hosts = format!(
+                "\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  hosts: [{name}-{round}.example]
+  location: MESH_INTERNAL
+  resolution: DNS
+  ports: [{{name: grpc, number: 80, protocol: GRPC}}]
+  endpoints:
+{endpoints}---
+"
+            );
+            let route = format!("    - {{destination: {{host: {name}-{round}.example}}}}\n");
+            stage.edit(|_| hosts, &route).await?;
+        }
+    }
+    stage.edit(|_| String::new(), &plain("echo")).await?;
+    // The backends may go when nothing is under way to them.
+    stage.more_calls(AFTERMATH).await
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,56 +13,11 @@ use pilotage_tests::kubernetes::{
     ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply, apply_object, create_crds, istio_crds,
     own_address,
 };
-use pilotage_tests::{Backend, Dialect, Mesh, Proxy, Traffic, eventually, service};
+use pilotage_tests::{Backend, Balancer, Dialect, Mesh, Proxy, Traffic, eventually, service};
 use serde_json::json;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 const HOST: &str = "echo.demo.svc.cluster.local:80";
 const EDGE: &str = "echo.example.com";
-
-/// What a Service of the replicas is in a cluster: a connection goes to one of those that take it.
-struct Balancer {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-    targets: Arc<RwLock<Vec<SocketAddr>>>,
-}
-
-impl Balancer {
-    async fn over(targets: &[SocketAddr]) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let targets = Arc::new(RwLock::new(targets.to_vec()));
-        let known = targets.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let targets = known.read().unwrap_or_else(PoisonError::into_inner).clone();
-                tokio::spawn(async move {
-                    for target in targets {
-                        if let Ok(mut server) = TcpStream::connect(target).await {
-                            // Either side may end as it likes.
-                            let _ = copy_bidirectional(&mut client, &mut server).await;
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Ok(Self { address, task, targets })
-    }
-
-    /// The replicas in the order in which they are tried.
-    fn prefer(&self, targets: &[SocketAddr]) {
-        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = targets.to_vec();
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 /// How a backend stands in its EndpointSlice.
 #[derive(Clone, Copy)]
@@ -135,8 +89,8 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
     let mut one = Mesh::start_with(&[], &arguments).await?;
     let mut two = Mesh::start_with(&[], &arguments).await?;
     let balancer = Balancer::over(&[one.xds(), two.xds()]).await?;
-    let mut sidecar = Proxy::sidecar_by_way_of(balancer.address, &one, "sidecar", Dialect::Delta).await?;
-    let mut edge = Proxy::gateway_by_way_of(balancer.address, &one, "edge", port.number()).await?;
+    let mut sidecar = Proxy::sidecar_by_way_of(balancer.address(), &one, "sidecar", Dialect::Delta).await?;
+    let mut edge = Proxy::gateway_by_way_of(balancer.address(), &one, "edge", port.number()).await?;
     let traffic = [Traffic::start(&sidecar.client(HOST).await?), Traffic::start(&edge.client(EDGE).await?)];
     let flows = async |calls: u64| -> Result<()> {
         for traffic in &traffic {
@@ -190,7 +144,7 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
     flows(100).await?;
     cluster.start_api_server().await?;
     one.start_server().await?;
-    balancer.prefer(&[one.xds(), two.xds()]);
+    balancer.move_to(&[one.xds()]);
     two.stop_server().await?;
     for proxy in [&sidecar, &edge] {
         eventually("the first replica being reached", || is_connected(proxy)).await?;

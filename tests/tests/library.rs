@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use pilotage::tools::{Envoy, EnvoyProgram, Launch};
 use pilotage_tests::eventually;
 use tokio::net::TcpListener;
@@ -14,12 +14,25 @@ use tokio_util::sync::CancellationToken;
 #[path = "../../xds/server/examples/channel.rs"]
 mod channel;
 #[allow(unreachable_pub)]
+#[path = "../../xds/server/examples/embedded.rs"]
+mod embedded;
+#[allow(unreachable_pub)]
 #[path = "../../xds/server/examples/static.rs"]
 mod fixed;
 
 const DIALECTS: [&str; 2] = ["DELTA_GRPC", "GRPC"];
 
 async fn envoy(server: SocketAddr, dialect: &str, folder: &std::path::Path) -> Result<Envoy> {
+    envoy_with(server, dialect, folder, "none").await
+}
+
+/// An Envoy that shows a token.
+async fn envoy_with(
+    server: SocketAddr,
+    dialect: &str,
+    folder: &std::path::Path,
+    token: &str,
+) -> Result<Envoy> {
     let port = server.port();
     let bootstrap = format!(
         r#"
@@ -30,7 +43,9 @@ dynamic_resources:
     api_type: {dialect}
     transport_api_version: V3
     set_node_on_first_message_only: true
-    grpc_services: [{{envoy_grpc: {{cluster_name: xds}}}}]
+    grpc_services:
+    - envoy_grpc: {{cluster_name: xds}}
+      initial_metadata: [{{key: authorization, value: "Bearer {token}"}}]
   cds_config: {{ads: {{}}, resource_api_version: V3}}
 static_resources:
   clusters:
@@ -99,6 +114,32 @@ async fn the_channel_example_follows_its_channel() -> Result<()> {
         envoy.kill().await;
         drop(states);
         server.await?;
+    }
+    Ok(())
+}
+
+/// In a server of the embedder's own, behind an interceptor: who has the token is served, who has another is not.
+#[tokio::test]
+async fn the_embedded_example_serves_who_has_the_token() -> Result<()> {
+    for dialect in DIALECTS {
+        let (known, stranger) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let shutdown = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(embedded::serve_embedded(listener, shutdown.clone()));
+        let known = envoy_with(address, dialect, known.path(), "token").await?;
+        has_clusters(&known, &["green"]).await?;
+        let stranger = envoy_with(address, dialect, stranger.path(), "other").await?;
+        let refused = async || {
+            let stats = stranger.stats("cluster_manager.cds.").await.ok()?;
+            (*stats.get("cluster_manager.cds.update_failure")? > 0).then_some(stats)
+        };
+        let stats = eventually("a refusal", refused).await?;
+        ensure!(stats["cluster_manager.cds.update_success"] == 0, "{stats:?}");
+        known.kill().await;
+        stranger.kill().await;
+        shutdown.cancel();
+        server.await??;
     }
     Ok(())
 }

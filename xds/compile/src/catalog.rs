@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pilotage_watcher::{Kind, NamespacedName, ObjectKey, World};
 
 use crate::Settings;
-use crate::hosts::{Changed, HostIndex};
+use crate::hosts::{HostIndex, TouchedHosts};
 use crate::methods::Methods;
 use crate::routing::ClaimIndex;
 use crate::rules::RuleIndex;
@@ -45,7 +45,7 @@ impl Catalog {
         let touched = world.changes_since(&self.world).config;
         let of_kind =
             |kind| touched.iter().filter(move |key| key.kind == kind).map(id).collect::<BTreeSet<_>>();
-        let hosts = Changed { services: of_kind(Kind::Service), entries: of_kind(Kind::ServiceEntry) };
+        let hosts = TouchedHosts { services: of_kind(Kind::Service), entries: of_kind(Kind::ServiceEntry) };
         // Whether a Gateway has a server for them is told of VirtualServices.
         let claims = match touched.iter().any(|key| key.kind == Kind::Gateway) {
             true => ClaimIndex::of(world, &self.settings),

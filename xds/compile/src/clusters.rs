@@ -7,6 +7,7 @@ mod balancer;
 mod locality;
 mod outliers;
 mod pool;
+mod proxyless;
 mod tls;
 mod warmup;
 
@@ -54,6 +55,9 @@ pub(crate) fn cluster(
     let (balancer, _) = balancer(&policy, group.kind, report);
     let spread = locality::spread(host, &policy, group, report);
     let pool = pool::pool(&policy, port.protocol, report);
+    if group.kind == ProxyKind::Grpc {
+        proxyless::unknown_limits(&policy, report);
+    }
     let upstream = match port.protocol {
         protocol if protocol.is_http2() => Upstream::Http2,
         Protocol::Sniffed => Upstream::AsClient,

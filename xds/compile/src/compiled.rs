@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use imbl::OrdMap;
 use pilotage_protocol::{Collection, Name, ResourceType, Revision, Snapshot};
-use pilotage_watcher::{NamespacedName, ObjectKey, Problem, World};
+use pilotage_watcher::{NamespacedName, Problem, World};
 
 use crate::catalog::Catalog;
 use crate::ir::RouteTable;
@@ -24,35 +24,6 @@ use crate::table::{Layers, replacing, updated, with_changes};
 use crate::{Group, Settings, egress};
 
 pub(crate) use assignments::subset_problem;
-
-/// The objects that a resource was made from: the origin of every resource, by which a rejection names its cause.
-#[derive(Clone, Debug)]
-pub struct Sources(Origin);
-
-#[derive(Clone, Debug)]
-enum Origin {
-    Listed(Box<[ObjectKey]>),
-    /// Of a table of many virtual hosts, looked up when someone asks.
-    Rope(Rope),
-}
-
-impl Sources {
-    pub(crate) fn listed(objects: impl IntoIterator<Item = ObjectKey>) -> Self {
-        Self(Origin::Listed(objects.into_iter().collect()))
-    }
-
-    pub(crate) fn of_rope(rope: Rope) -> Self {
-        Self(Origin::Rope(rope))
-    }
-
-    /// The objects; where one overrides another it comes later.
-    pub fn objects(&self) -> Vec<ObjectKey> {
-        match &self.0 {
-            Origin::Listed(objects) => objects.to_vec(),
-            Origin::Rope(rope) => rope.sources(),
-        }
-    }
-}
 
 /// Everything that one group is told, what is wrong with it, and what the next translation can keep.
 #[derive(Clone, Default)]

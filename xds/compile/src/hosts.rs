@@ -16,11 +16,11 @@ use std::sync::Arc;
 use pilotage_watcher::resources::WorkloadEntry;
 use pilotage_watcher::{Code, ObjectKey, Problem};
 
-pub(crate) use index::{Changed, HostIndex};
+pub(crate) use index::{HostIndex, TouchedHosts};
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
 pub(crate) use service_entry::{check_workloads, endpoint_port};
 pub(crate) use table::HostTable;
-pub(crate) use trace::{Reads, Trace};
+pub(crate) use trace::{Changes, Reads, Trace};
 
 use crate::ir::DnsEndpoint;
 use crate::protocol::{Declared, Note, Protocol};

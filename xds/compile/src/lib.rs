@@ -3,8 +3,10 @@
 //! Translation is total and pure: no IO, no clock, no panic; equal input gives equal versions and equal messages. It
 //! returns problems in place of errors, and what is wrong with one object never costs its neighbours.
 //!
-//! `hosts`, `rules` and `routing` read the resources; `ir` is what they mean, as plain data; `envoy` turns it into
-//! messages; `compiled` keeps what did not change.
+//! `hosts`, `rules` and `routing` read the resources, once for everyone, into a `catalog`; `outline` is what one group
+//! is told of it, as plain data (`ir`), in parts that note what they look at; `envoy` turns the data into messages, and
+//! `compiled` keeps those that did not change. An edit makes those parts anew that it reaches: there is no list of who
+//! depends on whom, and a full translation is the same steps from nothing.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +17,6 @@ mod check;
 mod clusters;
 mod compiled;
 mod credentials;
-mod domains;
 mod edge;
 mod egress;
 mod endpoints;
@@ -39,15 +40,17 @@ mod routing;
 mod rules;
 mod settings;
 mod sidecar;
+mod sources;
 mod table;
 mod workload;
 
 pub use catalog::Catalog;
 pub use check::{Checkup, check};
-pub use compiled::{Compiled, Sources, compile, compile_endpoints, compile_secrets};
+pub use compiled::{Compiled, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
 pub use settings::{
     AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
     UnknownMethods,
 };
-pub use table::ENCODER_REVISION;
+pub use sources::Sources;
+pub use table::{ENCODER_REVISION, pretend_encoder_revision};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use pilotage_watcher::Problem;
 
-use crate::hosts::{Reads, wildcard_covers};
+use crate::hosts::{Changes, Reads, wildcard_covers};
 
 /// One part.
 #[derive(Clone, Debug)]
@@ -29,25 +29,6 @@ pub(crate) struct Parts<T> {
     readers_of_all: OrdSet<Arc<str>>,
     /// Those that looked into Secrets.
     readers_of_secrets: OrdSet<Arc<str>>,
-}
-
-/// What is another thing than before.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// Hosts and wildcards of which the host, the routes or the rules changed.
-    pub(crate) names: BTreeSet<Arc<str>>,
-    /// Whether there are other hosts than before.
-    pub(crate) hosts: bool,
-    /// Whether VirtualServices changed that bind to Gateways.
-    pub(crate) bindings: bool,
-    /// Whether any VirtualService changed.
-    pub(crate) owners: bool,
-    /// Whether Secrets changed, or the time that tells whether they have ended.
-    pub(crate) secrets: bool,
-    /// Whether the whole is to be made anew in any case.
-    pub(crate) whole: bool,
-    /// Whether all is to be made anew.
-    pub(crate) everything: bool,
 }
 
 impl<T> Default for Parts<T> {

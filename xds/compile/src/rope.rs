@@ -9,9 +9,9 @@ use pilotage_protocol::{Name, Reference, Resource, ResourceType, Version};
 use pilotage_watcher::ObjectKey;
 use prost::Message;
 
-use crate::compiled::Sources;
 use crate::envoy;
 use crate::ir::VirtualHost;
+use crate::sources::Sources;
 use crate::table::version;
 
 /// A virtual host as it is encoded.
@@ -139,13 +139,14 @@ impl Rope {
     /// The virtual hosts joined to a RouteConfiguration.
     pub(crate) fn resource(&self, name: &Name) -> Resource {
         let fragments: Vec<_> = self.fragments.values().chain(&self.last).collect();
+        let rope = self.clone();
         table(name, false, &fragments)
             .with_shared_references(&self.references)
-            .with_origin(Arc::new(Sources::of_rope(self.clone())))
+            .with_origin(Arc::new(Sources::gathered(move || rope.sources())))
     }
 
     /// The objects that the virtual hosts come from, sorted.
-    pub(crate) fn sources(&self) -> Vec<ObjectKey> {
+    fn sources(&self) -> Vec<ObjectKey> {
         let fragments = self.fragments.values().chain(&self.last);
         let mut sources: Vec<_> = fragments.flat_map(|fragment| fragment.sources().iter().cloned()).collect();
         sources.sort_unstable();

@@ -10,6 +10,7 @@ mod condition;
 mod cors;
 mod delegate;
 mod destination;
+pub(crate) mod domains;
 mod fault;
 mod headers;
 mod index;

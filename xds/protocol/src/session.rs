@@ -9,6 +9,7 @@ mod apply;
 mod delta;
 mod gate;
 mod heartbeat;
+mod overdue;
 mod plan;
 mod precedent;
 mod recollection;
@@ -92,6 +93,15 @@ impl Session {
         if self.is_outdated(&resource_type, &nonce) {
             // It says nothing that the answer to the newer response will not repeat.
             return Ok(());
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
+            && overdue::is_of(subscription, &nonce)
+        {
+            self.events.extend(overdue::hear(subscription, &resource_type, error.clone()));
+            if self.dialect == Dialect::Sotw {
+                // Of the names, the answer to the newer response will tell.
+                return Ok(());
+            }
         }
         let is_first = !self.subscriptions.contains_key(&resource_type);
         let legacy = if resource_type.has_legacy_wildcard() && self.profile.has_legacy_wildcard() {
@@ -383,11 +393,13 @@ impl Session {
 
     /// Whether a request with this nonce would go unheard: in SotW, one that answers an earlier response (R17).
     pub fn is_outdated(&self, resource_type: &ResourceType, nonce: &str) -> bool {
-        let latest =
-            self.subscriptions.get(resource_type).and_then(|subscription| subscription.sent.as_ref());
+        let is_other = |subscription: &Subscription| {
+            subscription.sent.as_ref().is_some_and(|latest| !latest.nonce.is(nonce))
+                && !overdue::is_of(subscription, nonce)
+        };
         self.dialect == Dialect::Sotw
             && !nonce.is_empty()
-            && latest.is_some_and(|latest| !latest.nonce.is(nonce))
+            && self.subscriptions.get(resource_type).is_some_and(is_other)
     }
 
     /// What the client has subscribed to within a type.

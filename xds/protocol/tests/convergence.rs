@@ -1,41 +1,13 @@
 //! Whatever happens between a client and a session, in whatever order: it never panics, the client ends with
 //! *interest ∩ snapshot*, and then there is silence.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+#[path = "convergence/world.rs"]
+mod world;
 
-use pilotage_protocol::{
-    ClientProfile, Collection, Dialect, Name, Names, Reference, Rejection, Request, Resource, ResourceType,
-    Response, Revision, Session, SessionConfig, Snapshot,
-};
+use pilotage_protocol::Dialect;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
-
-const TYPES: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoint, ResourceType::Listener, ResourceType::Route];
-const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-
-/// Clients reject resources with this content.
-const POISON: &str = "poison";
-
-#[derive(Clone, Debug)]
-enum Step {
-    /// A successor of the snapshot: content by name, where `None` removes.
-    Change(usize, Vec<(usize, Option<u8>)>, Option<usize>),
-    /// A snapshot with the same content and no common history, as after a change of groups.
-    Rebuild,
-    /// The client changes what it wants of a type.
-    Subscribe(usize, BTreeSet<usize>, bool),
-    /// A response reaches the client.
-    Deliver,
-    /// The client answers the oldest response that it has not answered, and says who is to blame if it rejects it.
-    Answer(bool),
-    /// A request with a nonce from nowhere.
-    Nonsense(usize),
-    Tick(u64),
-    Reconnect,
-}
+use world::{NAMES, Step, TYPES, converges};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (types, names) = (0..TYPES.len(), 0..NAMES.len());
@@ -50,261 +22,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => any::<bool>().prop_map(Step::Answer),
         1 => types.prop_map(Step::Nonsense),
         1 => (1..20u64).prop_map(Step::Tick),
-        1 => Just(Step::Reconnect),
+        1 => any::<bool>().prop_map(Step::Reconnect),
     ];
     vec(step, 1..60)
-}
-
-/// What a client knows of one type.
-#[derive(Default)]
-struct Known {
-    names: BTreeSet<String>,
-    wildcard: bool,
-    held: BTreeMap<String, Resource>,
-    nonce: String,
-    version: String,
-    has_asked: bool,
-}
-
-impl Known {
-    fn covers(&self, name: &str) -> bool {
-        self.wildcard || self.names.contains(name)
-    }
-}
-
-struct World {
-    dialect: Dialect,
-    now: Instant,
-    session: Session,
-    snapshot: Snapshot,
-    client: BTreeMap<ResourceType, Known>,
-    inbox: VecDeque<Response>,
-}
-
-impl World {
-    fn new(dialect: Dialect) -> Self {
-        let now = Instant::now();
-        let session = Session::new(dialect, ClientProfile::Envoy, SessionConfig::default(), now);
-        let (client, inbox) = (BTreeMap::new(), VecDeque::new());
-        Self { dialect, now, session, snapshot: Snapshot::default(), client, inbox }
-    }
-
-    fn step(&mut self, step: Step) {
-        match step {
-            Step::Change(of, changes, reference) => {
-                let removals = changes.iter().filter(|(_, content)| content.is_none());
-                let removals: Vec<Name> = removals.map(|(name, _)| NAMES[*name].into()).collect();
-                let upserts = changes.into_iter().filter_map(|(name, content)| {
-                    let content = if content? == 0 { POISON.to_owned() } else { content?.to_string() };
-                    // References lead anywhere, to what exists and to what does not.
-                    let references =
-                        reference.map(|to| Reference::new(TYPES[to % TYPES.len()].clone(), NAMES[to]));
-                    let resource = Resource::new(NAMES[name], format!("{content} {references:?}"));
-                    Some(resource.with_references(references))
-                });
-                let former = self.snapshot.collection(&TYPES[of]).cloned().unwrap_or_default();
-                let next = former.with_changes(upserts, removals);
-                self.publish(TYPES[of].clone(), next);
-            }
-            Step::Rebuild => {
-                for resource_type in TYPES {
-                    if let Some(collection) = self.snapshot.collection(&resource_type).cloned() {
-                        self.publish(resource_type, collection.iter().cloned().collect());
-                    }
-                }
-            }
-            Step::Subscribe(of, names, wildcard) => {
-                let names = names.into_iter().map(|name| NAMES[name].to_owned()).collect();
-                self.subscribe(TYPES[of].clone(), names, wildcard);
-            }
-            Step::Deliver => self.inbox.extend(self.session.poll_response()),
-            Step::Answer(blames) => self.answer(blames),
-            Step::Nonsense(of) => {
-                // The client has to have spoken of the type, or this would be its first request.
-                if let Some(known) = self.client.get(&TYPES[of]).filter(|known| known.has_asked) {
-                    let names = self.names(known, &known.names.clone(), &BTreeSet::new());
-                    self.say(TYPES[of].clone(), "no such nonce".to_owned(), None, names);
-                }
-            }
-            Step::Tick(seconds) => {
-                self.now += Duration::from_secs(seconds);
-                self.session.handle_timeout(self.now);
-            }
-            Step::Reconnect => self.reconnect(),
-        }
-    }
-
-    fn publish(&mut self, resource_type: ResourceType, collection: Collection) {
-        let revision = Revision(self.snapshot.revision().0 + 1);
-        self.snapshot = self.snapshot.clone().at(revision).with(resource_type, Arc::new(collection));
-        self.session.handle_snapshot(self.now, &self.snapshot);
-    }
-
-    /// The names as a request of this client puts them.
-    fn names(&self, known: &Known, subscribe: &BTreeSet<String>, unsubscribe: &BTreeSet<String>) -> Names {
-        match self.dialect {
-            Dialect::Sotw => {
-                let mut names: Vec<String> = known.names.iter().cloned().collect();
-                if known.wildcard {
-                    names.push("*".to_owned());
-                }
-                Names::Exactly { names, version: known.version.clone() }
-            }
-            Dialect::Delta => Names::Change {
-                subscribe: subscribe.iter().cloned().collect(),
-                unsubscribe: unsubscribe.iter().cloned().collect(),
-                initial_versions: HashMap::new(),
-            },
-        }
-    }
-
-    fn subscribe(&mut self, resource_type: ResourceType, names: BTreeSet<String>, wildcard: bool) {
-        let mut known = self.client.remove(&resource_type).unwrap_or_default();
-        if !known.has_asked && names.is_empty() && !wildcard {
-            // An empty first request may be a wildcard, which is not what this client means.
-            self.client.insert(resource_type, known);
-            return;
-        }
-        let mut subscribe: BTreeSet<String> = names.difference(&known.names).cloned().collect();
-        let mut unsubscribe: BTreeSet<String> = known.names.difference(&names).cloned().collect();
-        if wildcard != known.wildcard {
-            if wildcard {
-                subscribe.insert("*".to_owned())
-            } else {
-                unsubscribe.insert("*".to_owned())
-            };
-        }
-        (known.names, known.wildcard, known.has_asked) = (names, wildcard, true);
-        let (names, is_wildcard) = (known.names.clone(), known.wildcard);
-        known.held.retain(|name, _| is_wildcard || names.contains(name));
-        let names = self.names(&known, &subscribe, &unsubscribe);
-        let nonce = if self.dialect == Dialect::Sotw { known.nonce.clone() } else { String::new() };
-        self.client.insert(resource_type.clone(), known);
-        self.say(resource_type, nonce, None, names);
-    }
-
-    fn say(&mut self, resource_type: ResourceType, nonce: String, error: Option<Rejection>, names: Names) {
-        let request = Request { resource_type, nonce, error, names };
-        self.session.handle_request(self.now, request).expect("a request within the limits");
-        while self.session.poll_event().is_some() {}
-    }
-
-    fn answer(&mut self, blames: bool) {
-        let Some(response) = self.inbox.pop_front() else {
-            return;
-        };
-        let mut known = self.client.remove(&response.resource_type).unwrap_or_default();
-        let is_poison = |resource: &&Resource| resource.body().starts_with(POISON.as_bytes());
-        let poison: Vec<&Resource> = response.resources.iter().filter(is_poison).collect();
-        let said: BTreeSet<&str> =
-            response.resources.iter().map(|resource| resource.name().as_ref()).collect();
-        if self.dialect == Dialect::Sotw && response.resource_type.is_full_state_in_sotw() {
-            known.held.retain(|name, _| said.contains(name.as_str()));
-        }
-        for name in response.removed.iter() {
-            known.held.remove(name.as_ref());
-        }
-        for resource in response.resources.iter().filter(|resource| !is_poison(resource)) {
-            if known.covers(resource.name()) {
-                known.held.insert(resource.name().to_string(), resource.clone());
-            }
-        }
-        known.nonce = response.nonce.to_string();
-        let error = (!poison.is_empty()).then(|| {
-            let names: Vec<&str> = poison.iter().map(|resource| resource.name().as_ref()).collect();
-            let message = if blames { format!("poison in {}", names.join(", ")) } else { "no".to_owned() };
-            Rejection { code: 13, message }
-        });
-        if error.is_none() {
-            known.version = response.version.to_string();
-        }
-        let names = self.names(&known, &BTreeSet::new(), &BTreeSet::new());
-        self.client.insert(response.resource_type.clone(), known);
-        self.say(response.resource_type, response.nonce.to_string(), error, names);
-    }
-
-    fn reconnect(&mut self) {
-        self.inbox.clear();
-        self.session = Session::new(self.dialect, ClientProfile::Envoy, SessionConfig::default(), self.now);
-        if self.snapshot.revision() > Revision(0) {
-            self.session.handle_snapshot(self.now, &self.snapshot);
-        }
-        let mut client = std::mem::take(&mut self.client);
-        for (resource_type, known) in &mut client {
-            known.nonce.clear();
-            if !known.has_asked || (known.names.is_empty() && !known.wildcard) {
-                known.has_asked = false;
-                continue;
-            }
-            let mut subscribe = known.names.clone();
-            if known.wildcard {
-                subscribe.insert("*".to_owned());
-            }
-            let mut names = self.names(known, &subscribe, &BTreeSet::new());
-            if let Names::Change { initial_versions, .. } = &mut names {
-                let held = known.held.iter();
-                *initial_versions =
-                    held.map(|(name, held)| (name.clone(), held.version().to_string())).collect();
-            }
-            self.say(resource_type.clone(), String::new(), None, names);
-        }
-        self.client = client;
-    }
-
-    /// Publishes something new and good for every name that exists, and lets both sides finish.
-    fn settle(&mut self) {
-        for resource_type in TYPES {
-            let collection = self.snapshot.collection(&resource_type).cloned().unwrap_or_default();
-            let renewed: Vec<Resource> = collection
-                .iter()
-                .map(|old| Resource::new(old.name().clone(), format!("last {resource_type}")))
-                .collect();
-            self.publish(resource_type, collection.with_changes(renewed, []));
-        }
-        for _ in 0..100 {
-            while let Some(response) = self.session.poll_response() {
-                self.inbox.push_back(response);
-            }
-            if self.inbox.is_empty() {
-                let Some(deadline) = self.session.poll_timeout() else {
-                    return;
-                };
-                self.now = deadline;
-                self.session.handle_timeout(self.now);
-            }
-            self.answer(true);
-        }
-        panic!("the conversation does not end");
-    }
-
-    fn check(&mut self) {
-        for (resource_type, known) in self.client.iter().filter(|(_, known)| known.has_asked) {
-            let collection = self.snapshot.collection(resource_type).cloned().unwrap_or_default();
-            let wanted = collection.iter().filter(|resource| known.covers(resource.name()));
-            let wanted: BTreeMap<String, Resource> =
-                wanted.map(|resource| (resource.name().to_string(), resource.clone())).collect();
-            let mut held = known.held.clone();
-            if self.dialect == Dialect::Sotw && !resource_type.is_full_state_in_sotw() {
-                // Such a type has no deletions (R35).
-                held.retain(|name, _| wanted.contains_key(name));
-            }
-            assert_eq!(held, wanted, "{resource_type}");
-        }
-        assert_eq!(self.session.settled(), Some(self.snapshot.revision()));
-        self.now += Duration::from_secs(3600);
-        self.session.handle_timeout(self.now);
-        assert!(self.session.poll_response().is_none(), "silence was expected");
-        assert!(self.session.poll_timeout().is_none(), "a timer runs for nothing");
-    }
-}
-
-fn converges(dialect: Dialect, steps: Vec<Step>) {
-    let mut world = World::new(dialect);
-    for step in steps {
-        world.step(step);
-    }
-    world.settle();
-    world.check();
 }
 
 proptest! {
@@ -319,4 +39,19 @@ proptest! {
     fn delta_clients_converge_and_fall_silent(steps in steps()) {
         converges(Dialect::Delta, steps);
     }
+}
+
+/// The fuzzer speaks in bytes; every kind of step has some that stand for it.
+#[test]
+fn bytes_stand_for_every_kind_of_step() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let steps = bytes.iter().flat_map(|byte| world::decode(&[*byte, 1, 2, 3, 4, 5]));
+    let mut kinds: Vec<_> = steps.map(|step| std::mem::discriminant(&step)).collect();
+    let mut distinct = Vec::new();
+    while let Some(kind) = kinds.pop() {
+        if !distinct.contains(&kind) {
+            distinct.push(kind);
+        }
+    }
+    assert_eq!(distinct.len(), 8);
 }

@@ -26,7 +26,8 @@
 //! # }
 //! ```
 //!
-//! `examples/static.rs` and `examples/channel.rs` are whole programs.
+//! `examples/static.rs` and `examples/channel.rs` are whole programs, and `examples/embedded.rs` shows the service in a
+//! tonic server of one's own, behind an interceptor.
 
 #![forbid(unsafe_code)]
 

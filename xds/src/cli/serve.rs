@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use pilotage_compile::pretend_encoder_revision;
 use pilotage_server::{Ads, AdsConfig, Cache, ServeConfig, serve, serve_tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -93,6 +94,9 @@ pub(super) struct Args {
     /// The namespace that this runs in, where leases are kept [default: pilotage-system]
     #[arg(long, value_name = "NAME", env = "PILOTAGE_NAMESPACE")]
     namespace: Option<String>,
+    /// Make versions as another revision of the encoder would, for tests of an upgrade
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    encoder_revision: Option<u32>,
     /// A settings file; `pilotage settings reference` says what may be in it
     #[arg(long, value_name = "FILE", env = "PILOTAGE_CONFIG")]
     config: Option<PathBuf>,
@@ -108,6 +112,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = settings(args)?;
+    if let Some(revision) = args.encoder_revision {
+        pretend_encoder_revision(revision);
+    }
     telemetry::start(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve_until_told(&settings, &args.ready))?;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pilotage_protocol::{Reference, Resource, ResourceType, Version};
 use prost::Message;
 
-use super::Sources;
 use super::assignments::Assigned;
 use crate::ir::{Cluster, Discovery, Listener, RouteTable, Secret};
 use crate::rope::{self, Fragment};
+use crate::sources::Sources;
 use crate::{envoy, ir};
 
 pub(super) fn cluster(cluster: Cluster, version: Version) -> Resource {

@@ -48,7 +48,7 @@ pub(super) enum Origin {
 
 /// The objects that changed.
 #[derive(Debug, Default)]
-pub(crate) struct Changed {
+pub(crate) struct TouchedHosts {
     pub(crate) services: BTreeSet<NamespacedName>,
     pub(crate) entries: BTreeSet<NamespacedName>,
 }
@@ -57,7 +57,7 @@ impl HostIndex {
     pub(crate) fn of(world: &World, settings: &Settings) -> Self {
         let services = world.services().map(|object| &object.meta);
         let entries = world.service_entries().map(|object| &object.meta);
-        let all = Changed {
+        let all = TouchedHosts {
             services: services.map(|meta| (meta.namespace.clone(), meta.name.clone())).collect(),
             entries: entries.map(|meta| (meta.namespace.clone(), meta.name.clone())).collect(),
         };
@@ -65,7 +65,7 @@ impl HostIndex {
     }
 
     /// The index with these objects as they are now.
-    pub(crate) fn updated(&self, world: &World, settings: &Settings, changed: &Changed) -> Self {
+    pub(crate) fn updated(&self, world: &World, settings: &Settings, changed: &TouchedHosts) -> Self {
         let mut next = self.clone();
         let mut moves: BTreeMap<Arc<str>, Moves> = BTreeMap::new();
         for id in &changed.services {

@@ -4,8 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::parts::Changes;
-
 /// What the part that is being made has looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Trace(RefCell<(Arc<str>, Reads)>);
@@ -23,6 +21,25 @@ pub(crate) struct Reads {
     pub(crate) owners: bool,
     /// Whether it looked into Secrets.
     pub(crate) secrets: bool,
+}
+
+/// What is another thing than before.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Hosts and wildcards of which the host, the routes or the rules changed.
+    pub(crate) names: BTreeSet<Arc<str>>,
+    /// Whether there are other hosts than before.
+    pub(crate) hosts: bool,
+    /// Whether VirtualServices changed that bind to Gateways.
+    pub(crate) bindings: bool,
+    /// Whether any VirtualService changed.
+    pub(crate) owners: bool,
+    /// Whether Secrets changed, or the time that tells whether they have ended.
+    pub(crate) secrets: bool,
+    /// Whether the whole is to be made anew in any case.
+    pub(crate) whole: bool,
+    /// Whether all is to be made anew.
+    pub(crate) everything: bool,
 }
 
 impl Trace {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use pilotage_protocol::Name;
 
-use crate::domains::{self, Domains, Given};
 use crate::egress;
-use crate::hosts::HostTable;
+use crate::hosts::{Changes, HostTable};
 use crate::ir::VirtualHost;
-use crate::parts::{Changes, Part, Parts};
+use crate::parts::{Part, Parts};
 use crate::report::Report;
+use crate::routing::domains::{self, Domains, Given};
 use crate::routing::{Naming, Reach, Routing, Scope, mesh_hosts};
 use crate::sidecar::Sidecar;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use pilotage_watcher::Code;
 
+use super::domains::give_out;
 use super::rule::{Via, rules};
 use super::{Claim, Named, Routing, Scope, retries};
-use crate::domains::give_out;
 use crate::hosts::{Alias, Host, Members, Port, wildcard_covers};
 use crate::ir::{Action, Backend, Forward, HeaderEdits, Rule, VirtualHost};
 use crate::report::{Place, Report};

@@ -13,9 +13,10 @@ use proptest::prelude::*;
 
 use crate::dice::Dice;
 use crate::properties::{apply, asked, kept, same};
+use crate::world::{Case, cases, objects};
 
 /// How many worlds are edited: few, for each is translated whole after every edit; `PROPTEST_CASES` says otherwise.
-fn cases() -> u32 {
+fn edited_worlds() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
 }
 
@@ -49,8 +50,29 @@ fn kind(group: &Group) -> &'static str {
     }
 }
 
+/// Each object of each golden world goes and comes back, so that every feature that has a golden is among the edits.
+#[test]
+fn what_hangs_on_an_object_goes_and_comes_back_with_it() {
+    let settings = Settings::default();
+    for Case { folder, name, world, group, asked } in cases() {
+        let whole = Catalog::of(&world, &settings);
+        let before = whole.compile(&group, &asked, None);
+        for object in objects(&folder) {
+            println!("{}, {name}: {}", folder.display(), object.key());
+            let mut world = world.clone();
+            world.delete(&object.key());
+            let catalog = whole.follow(&world);
+            let without = catalog.compile(&group, &asked, Some(&before));
+            same(&without, &Catalog::of(&world, &settings).compile(&group, &asked, None));
+            world.apply(object);
+            let again = catalog.follow(&world).compile(&group, &asked, Some(&without));
+            same(&again, &before);
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: edited_worlds(), ..ProptestConfig::default() })]
 
     #[test]
     fn every_edit_comes_to_what_a_full_translation_does(seed: u64, steps in 1usize..16) {

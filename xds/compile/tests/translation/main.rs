@@ -7,6 +7,7 @@ mod golden;
 mod header;
 mod incremental;
 mod lanes;
+mod methods;
 mod mistakes;
 mod properties;
 mod secrets;

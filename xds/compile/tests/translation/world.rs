@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pilotage_compile::Group;
 use pilotage_protocol::Name;
 use pilotage_watcher::directory::read_directory;
-use pilotage_watcher::{Change, World};
+use pilotage_watcher::{Change, Object, World};
 
 use crate::header::{Viewer, header};
 
@@ -30,6 +30,16 @@ pub(crate) fn cases() -> Vec<Case> {
     folders.sort();
     assert!(!folders.is_empty(), "there are no golden worlds");
     folders.iter().flat_map(|folder| of_folder(folder)).collect()
+}
+
+/// The objects of a folder.
+pub(crate) fn objects(folder: &Path) -> Vec<Object> {
+    let changes = read_directory(folder).unwrap().changes.into_iter();
+    let objects = changes.filter_map(|change| match change {
+        Change::Apply(object) => Some(object),
+        Change::Delete(_) | Change::Problems { .. } | Change::Synced(_) => None,
+    });
+    objects.collect()
 }
 
 /// The world of a folder; the reader must not object to anything.

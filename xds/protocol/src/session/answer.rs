@@ -58,6 +58,10 @@ pub(super) fn reject(
         // It was reported already, and its neighbours have been taken.
         return None;
     }
+    if named.is_empty() && names_what_it_rejected_late(subscription, &rejection.message) {
+        renew(subscription, &new);
+        return None;
+    }
     if !named.is_empty() {
         let (culprits, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|one| named.contains(one));
         park(subscription, &culprits);
@@ -157,6 +161,17 @@ fn names_an_old_acquaintance(subscription: &Subscription, message: &str) -> bool
     known.any(|(name, _)| mentions(message, name))
 }
 
+/// Whether the words are about something that this response repeats and that an answer has rejected which came late.
+fn names_what_it_rejected_late(subscription: &Subscription, message: &str) -> bool {
+    let contents = subscription.sent.as_ref().and_then(Sent::contents);
+    contents.into_iter().flat_map(|contents| contents.iter()).any(|resource| {
+        let exception = subscription.overlay.get(resource.name());
+        let rejected = exception.and_then(|exception| exception.rejected);
+        rejected.is_some_and(|(_, version)| version == resource.version())
+            && mentions(message, resource.name())
+    })
+}
+
 /// Takes a rejection back: the client has accepted the response after all (H16).
 fn restore(subscription: &mut Subscription) {
     let Some((nonce, contents)) =
@@ -185,7 +200,7 @@ fn restore(subscription: &mut Subscription) {
 }
 
 /// Whether a message contains a name as a word of its own, and not as a part of a longer name.
-fn mentions(message: &str, name: &str) -> bool {
+pub(super) fn mentions(message: &str, name: &str) -> bool {
     let continues = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '|' | '/');
     message.match_indices(name).any(|(start, _)| {
         let (before, after) = (&message[..start], &message[start + name.len()..]);

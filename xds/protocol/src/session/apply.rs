@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::heartbeat;
 use super::plan::{Judged, Judgement, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
+use super::{heartbeat, overdue};
 use crate::response::{Contents, Lifetimes, Nonce};
 use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
 
@@ -159,14 +159,15 @@ pub(super) fn apply(
     if context.lifetimes == Lifetimes::Said {
         subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
     }
-    subscription.sent = Some(Sent::new(
+    let sent = Sent::new(
         (response.nonce, response.version, response.revision),
         context.answer_until,
         response.resources.clone(),
         former,
         before_response,
         is_continued,
-    ));
+    );
+    overdue::follow(subscription, sent);
     Some(response)
 }
 
@@ -185,8 +186,8 @@ pub(super) fn beat(
     let nothing = Contents::Some(Arc::default());
     let former = (subscription.base.clone(), subscription.interest.clone());
     let identity = (nonce, version, revision);
-    subscription.sent =
-        Some(Sent::new(identity, context.answer_until, nothing.clone(), former, Vec::new(), false));
+    let sent = Sent::new(identity, context.answer_until, nothing.clone(), former, Vec::new(), false);
+    overdue::follow(subscription, sent);
     Some(Response {
         resource_type: resource_type.clone(),
         version,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::sent::Sent;
 use super::subscription::{Claim, Subscription};
 use super::view::View;
-use super::{apply, heartbeat};
+use super::{apply, heartbeat, overdue};
 use crate::{ClientProfile, Collection, Dialect, Interest, Lifetimes, Reference, ResourceType, Response};
 
 /// Where decisions are kept that other streams can follow; see [`crate::Session::poll_response_with`].
@@ -163,14 +163,15 @@ impl Precedent {
         if context.lifetimes == Lifetimes::Said {
             subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
         }
-        subscription.sent = Some(Sent::new(
+        let sent = Sent::new(
             (response.nonce, response.version, response.revision),
             context.answer_until,
             response.resources.clone(),
             former,
             Vec::new(),
             self.is_continued,
-        ));
+        );
+        overdue::follow(subscription, sent);
         Some(response)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Subscription {
     pub(super) answer_due: bool,
     /// The latest response; its nonce is the one that the client may quote.
     pub(super) sent: Option<Sent>,
+    /// The response before that, if it was never answered.
+    pub(super) overdue: Option<Sent>,
     /// What the first request said that the client holds; read when the first response is planned.
     pub(super) claim: Claim,
     /// Whether the client came with a version in SotW, so that before the first response it may have anything.
@@ -245,6 +247,7 @@ impl Subscription {
                     .asked = true;
             }
         }
+        self.expect_what_is_on_its_way(&old, &new);
         self.interest = new;
         if old.is_wildcard() && !self.interest.is_wildcard() {
             let interest = self.interest.clone();
@@ -252,6 +255,21 @@ impl Subscription {
             self.told = self.told_by_recount();
         }
         Added::Names(added)
+    }
+
+    /// Notes what an unanswered response brings under names that were given up after it was sent, and are covered again:
+    /// the client takes it when it arrives, whatever it asked for in between.
+    fn expect_what_is_on_its_way(&mut self, old: &Interest, new: &Interest) {
+        let sent = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
+        let Some(contents) = sent.and_then(Sent::contents) else {
+            return;
+        };
+        for name in contents.iter().map(Resource::name) {
+            if new.covers(name) && !old.covers(name) {
+                let unknown = || Exception { held: Held::Stale, ..Exception::default() };
+                self.overlay.entry(name.clone()).or_insert_with(unknown).is_uncertain = true;
+            }
+        }
     }
 
     /// Starts over with an empty base, under which only the names subscribed to so far are held.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::routing::Naming;
+use super::Naming;
 
 /// The domains that each virtual host is given, by its name.
 pub(crate) type Domains = HashMap<Arc<str>, Vec<Arc<str>>>;
