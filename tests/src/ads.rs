@@ -76,7 +76,9 @@ impl Asker {
         let asked = async {
             let mut grpc = Grpc::new(
                 self.channel(server).await.map_err(|error| Status::unavailable(format!("{error:#}")))?,
-            );
+            )
+            // What there is may be more than the 4 MiB that a client takes by itself.
+            .max_decoding_message_size(64 << 20);
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let first = DeltaDiscoveryRequest {
                 node: Some(self.node()),
