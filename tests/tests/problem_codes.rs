@@ -26,6 +26,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
     (Code::WrongType, "watcher/tests/manifests/errors.rs"),
     (Code::DuplicateObject, "watcher/tests/directory/faults.rs"),
     (Code::KeptLastGood, "watcher/tests/directory/faults.rs"),
+    (Code::InvalidDescriptors, "watcher/tests/directory/faults.rs"),
     (Code::RejectedByClient, "tests/tests/gateway.rs"),
 ];
 
