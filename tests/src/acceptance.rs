@@ -1,4 +1,5 @@
-//! What a real Envoy makes of a translation: it is served every resource over ADS, and has to accept each.
+//! What a real Envoy makes of translations: it is served every resource over ADS, and has to accept each. One Envoy takes
+//! many worlds, one after the other, as a fleet does over the years.
 //!
 //! `--mode validate` would not do: it does not look into what comes over xDS.
 
@@ -7,127 +8,137 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use pilotage::tools::{Envoy, EnvoyProgram, Launch};
-use pilotage_compile::{Compiled, Group, LabelKeys, Settings, compile};
-use pilotage_protocol::{Collection, Resource, ResourceType, Revision, Snapshot};
-use pilotage_server::{Ads, AdsConfig, Answer, Cache, Demand, Event, Events, ServeConfig, serve};
+use pilotage::tools::{Envoy, EnvoyProgram, Launch, ReservedPort};
+use pilotage_compile::{Group, ProxyKind, Settings, compile};
+use pilotage_protocol::{Collection, Resource, ResourceType, Revision};
+use pilotage_server::{Ads, AdsConfig, Answer, Cache, Demand, Event, Events, ServeConfig, Streams, serve};
 use pilotage_watcher::World;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{PATIENCE, is_consistent, pilotage};
 
-/// A world, and a proxy that is to take what it means.
-#[derive(Debug)]
-pub struct Acceptance<'a> {
-    /// A name for errors.
-    pub name: &'a str,
+/// An Envoy that takes one world after another.
+pub struct Acceptance {
+    envoy: Envoy,
+    egress: ReservedPort,
+    cache: Cache<()>,
+    streams: Streams<()>,
+    events: Events<()>,
+    revision: u64,
+    shutdown: CancellationToken,
+    serving: JoinHandle<usize>,
+}
+
+/// A world, and whose eyes it is seen with.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
     /// The world.
     pub world: &'a World,
-    /// Arguments of `pilotage bootstrap envoy` beyond the id, the server and the admin address.
-    pub bootstrap: &'a [&'a str],
-    /// Resources that are served beside the translation's, to see that a bad one is found.
-    pub planted: &'a [(ResourceType, Resource)],
+    /// The group, of which a sidecar's egress port is another one here.
+    pub group: &'a Group,
 }
 
-/// What an Envoy accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// How many resources, over all types.
-    pub resources: usize,
-}
-
-impl Acceptance<'_> {
-    /// Serves the world to an Envoy until that has everything.
+impl Acceptance {
+    /// Starts an Envoy of a kind in a folder, which the paths of files in what it is served begin at.
     ///
     /// # Errors
-    /// The Envoy rejects a resource (the error has its words), ends, or does not answer in time.
-    pub async fn check(&self, folder: &Path) -> Result<Accepted> {
+    /// It cannot be started, or does not ask for anything.
+    pub async fn start(kind: &str, folder: &Path) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = listener.local_addr()?.to_string();
-        let keys = LabelKeys::of(self.world);
         let cache = Cache::new();
         let shutdown = CancellationToken::new();
-        let (ads, mut events) = Ads::new(
-            cache.clone(),
-            move |node| Group::of(node, &keys),
-            AdsConfig::default(),
-            shutdown.clone(),
-        );
+        let (ads, mut events) = Ads::new(cache.clone(), |_| (), AdsConfig::default(), shutdown.clone());
         let streams = ads.streams().clone();
-        let serving = tokio::spawn(serve(listener, ads.routes(), shutdown.clone(), ServeConfig::default()));
-
+        let serving = serve(listener, ads.routes(), shutdown.clone(), ServeConfig::default());
+        let serving = tokio::spawn(serving);
         let program = EnvoyProgram::find(None).await?;
-        let fixed = ["envoy", "--id", "acceptance", "--server", &server, "--admin", "127.0.0.1:0"];
-        let arguments = fixed.into_iter().chain(self.bootstrap.iter().copied());
+        let arguments =
+            ["envoy", "--id", "acceptance", "--server", &server, "--admin", "127.0.0.1:0", "--kind", kind];
         let bootstrap = pilotage::demo::bootstrap(pilotage()?, arguments).await?;
         let launch = Launch { name: "envoy", bootstrap: &bootstrap, folder, workers: 1 };
-        let mut envoy = Envoy::start(&program, &launch).await?;
-
-        let accepted = async {
-            let group = opened(&mut events).await;
-            let compiled = compile(self.world, &group, &Settings::default(), &BTreeSet::new(), None);
-            is_consistent(compiled.snapshot()).context(self.name.to_owned())?;
-            let snapshot = self.snapshot(&compiled);
-            cache.publish(&group, snapshot.clone());
-            tokio::select! {
-                words = rejected(&mut events) => bail!("{}: {words}", self.name),
-                () = streams.reached(Revision(1)) => {}
-            }
-            // Reached means answered; a rejection that came with the last answer is in the queue by now.
-            while let Some(event) = events.try_next() {
-                if let Some(words) = words(&event) {
-                    bail!("{}: {words}", self.name);
-                }
-            }
-            let held = snapshot.iter().map(|(_, collection)| collection.len()).sum();
-            Ok(Accepted { resources: held })
-        };
-        let outcome = tokio::time::timeout(PATIENCE, accepted).await;
-        let log = || std::fs::read_to_string(envoy.log()).unwrap_or_default();
-        let accepted = outcome
-            .with_context(|| format!("{}: Envoy does not answer; its log:\n{}", self.name, log()))??;
-        envoy.wait_ready().await?;
-        envoy.kill().await;
-        shutdown.cancel();
-        serving.await?;
-        Ok(accepted)
+        let envoy = Envoy::start(&program, &launch).await?;
+        let opened = tokio::time::timeout(PATIENCE, opened(&mut events)).await;
+        opened.context("Envoy opens no stream")?;
+        let egress = ReservedPort::new()?;
+        Ok(Self { envoy, egress, cache, streams, events, revision: 0, shutdown, serving })
     }
 
-    fn snapshot(&self, compiled: &Compiled) -> Snapshot {
-        let mut snapshot = compiled.snapshot().clone().at(Revision(1));
-        for (resource_type, resource) in self.planted {
+    /// Serves a world in the place of the one before, with planted resources beside the translation's, until the
+    /// Envoy has taken all of it. Gives the number of resources.
+    ///
+    /// # Errors
+    /// The Envoy rejects a resource (the error has its words), or does not answer in time. It can be served the next
+    /// world all the same.
+    pub async fn serve(
+        &mut self,
+        seen: Seen<'_>,
+        planted: impl IntoIterator<Item = (ResourceType, Resource)>,
+    ) -> Result<usize> {
+        let mut group = seen.group.clone();
+        if let ProxyKind::Sidecar { egress_port, .. } = &mut group.kind {
+            *egress_port = self.egress.number();
+        }
+        let compiled = compile(seen.world, &group, &Settings::default(), &BTreeSet::new(), None);
+        is_consistent(compiled.snapshot())?;
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        let mut snapshot = compiled.snapshot().clone().at(revision);
+        for (resource_type, resource) in planted {
             let empty = Arc::<Collection>::default();
-            let collection = snapshot.collection(resource_type).unwrap_or(&empty);
-            let collection = collection.with_changes([resource.clone()], []);
-            snapshot = snapshot.with(resource_type.clone(), Arc::new(collection));
+            let collection = snapshot.collection(&resource_type).unwrap_or(&empty);
+            let collection = collection.with_changes([resource], []);
+            snapshot = snapshot.with(resource_type, Arc::new(collection));
         }
-        snapshot
+        let held = snapshot.iter().map(|(_, collection)| collection.len()).sum();
+        self.cache.publish(&(), snapshot);
+        let answered = tokio::time::timeout(PATIENCE, self.streams.reached(revision)).await;
+        // Reached means answered; a rejection that came with the last answer is in the queue by now.
+        let mut rejections = Vec::new();
+        while let Some(event) = self.events.try_next() {
+            rejections.extend(rejection(&event));
+        }
+        let log = || std::fs::read_to_string(self.envoy.log()).unwrap_or_default();
+        if !rejections.is_empty() {
+            bail!("{}\nthe end of its log: {}", rejections.join("\n"), end(&log()));
+        }
+        if answered.is_err() {
+            bail!("Envoy does not answer; the end of its log: {}", end(&log()));
+        }
+        Ok(held)
+    }
+
+    /// Ends the Envoy, which has to be ready with what it was served last.
+    ///
+    /// # Errors
+    /// It is not ready, or has ended by itself.
+    pub async fn end(mut self) -> Result<()> {
+        self.envoy.wait_ready().await?;
+        self.envoy.kill().await;
+        self.shutdown.cancel();
+        self.serving.await?;
+        Ok(())
     }
 }
 
-async fn opened(events: &mut Events<Group>) -> Group {
-    loop {
-        if let Event::Demand(Demand::Opened { group, .. }) = events.next().await {
-            return group;
-        }
-    }
+/// The end of a text: Envoy prints the whole resource before it says what is wrong with it.
+fn end(text: &str) -> &str {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(800));
+    text.get(start..).unwrap_or_default()
 }
 
-async fn rejected(events: &mut Events<Group>) -> String {
-    loop {
-        if let Some(words) = words(&events.next().await) {
-            return words;
-        }
-    }
+async fn opened(events: &mut Events<()>) {
+    while !matches!(events.next().await, Event::Demand(Demand::Opened { .. })) {}
 }
 
-fn words(event: &Event<Group>) -> Option<String> {
+fn rejection(event: &Event<()>) -> Option<String> {
     match event {
         Event::Outcome(outcome) => match &outcome.answer {
             Answer::Nacked { rejection, suspects, .. } => {
                 let names: Vec<&str> = suspects.iter().map(|suspect| &**suspect.name()).collect();
-                Some(format!("{} {names:?} rejected: {}", outcome.resource_type, rejection.message))
+                Some(format!("{} {names:?} rejected: {}", outcome.resource_type, end(&rejection.message)))
             }
             Answer::Acked { .. } => None,
         },

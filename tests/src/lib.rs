@@ -12,6 +12,7 @@ mod balancer;
 mod condition;
 mod consistency;
 mod executable;
+pub mod golden;
 pub mod kubernetes;
 mod manifest;
 mod mesh;
@@ -22,7 +23,7 @@ mod relay;
 mod tls;
 mod traffic;
 
-pub use acceptance::{Acceptance, Accepted};
+pub use acceptance::{Acceptance, Seen};
 pub use ads::{Asker, Told};
 pub use balancer::Balancer;
 pub use condition::{PATIENCE, eventually};

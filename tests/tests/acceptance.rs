@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use pilotage::tools::ReservedPort;
+use pilotage_compile::{Group, ProxyKind};
 use pilotage_protocol::{Resource, ResourceType};
 use pilotage_protos::json::any_from_json;
-use pilotage_tests::{Acceptance, Authority, secret};
+use pilotage_tests::golden::{self, Viewer, header};
+use pilotage_tests::{Acceptance, Authority, Seen, secret};
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, World};
 use serde_json::json;
+use tempfile::TempDir;
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -36,90 +38,85 @@ fn world(folder: &Path) -> Result<World> {
     Ok(world)
 }
 
-/// Arguments of a bootstrap, for one of the Envoys that a world is for.
-fn arguments(kind: &str, rest: &[(&str, &str)], egress: &ReservedPort) -> Vec<String> {
-    let (kind, more) = match kind {
-        "intercepted" => ("sidecar", Some("--intercepted".to_owned())),
-        "sidecar" => ("sidecar", Some(format!("--egress-port={}", egress.number()))),
-        kind => (kind, None),
-    };
-    let mut arguments = vec!["--kind".to_owned(), kind.to_owned()];
-    arguments.extend(more);
-    for (key, value) in rest {
-        match *key {
-            "namespace" => arguments.extend(["--namespace".to_owned(), (*value).to_owned()]),
-            "labels" => {
-                arguments.extend(value.split(',').flat_map(|label| ["--label".to_owned(), label.to_owned()]));
+/// The gateway of the examples.
+const GATEWAY: &str = "gateway namespace=shop labels=istio=ingressgateway";
+const SIDECAR: &str = "sidecar namespace=shop";
+
+/// A group as golden worlds name it.
+fn group(line: &str) -> Result<Group> {
+    let mut header = header(&format!("# group: {line}")).map_err(anyhow::Error::msg)?;
+    Ok(header.viewers.remove(0).group)
+}
+
+/// The Envoys of a test: one at the edge and one beside a workload, each with files of its own.
+struct Envoys {
+    gateway: (Acceptance, TempDir),
+    sidecar: (Acceptance, TempDir),
+}
+
+impl Envoys {
+    async fn start() -> Result<Self> {
+        let (gateway, sidecar) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let (at_edge, beside) = tokio::join!(
+            Acceptance::start("gateway", gateway.path()),
+            Acceptance::start("sidecar", sidecar.path())
+        );
+        Ok(Self { gateway: (at_edge?, gateway), sidecar: (beside?, sidecar) })
+    }
+
+    /// Serves a world to the Envoy of a group's kind; none for a group that has no Envoys. `certs` are the files that
+    /// the proxy itself has, below the folder where it runs.
+    async fn serve(&mut self, world: &World, group: &Group, certs: &Path) -> Result<Option<usize>> {
+        let (envoy, folder) = match group.kind {
+            ProxyKind::Gateway => &mut self.gateway,
+            ProxyKind::Sidecar { .. } | ProxyKind::Intercepted => &mut self.sidecar,
+            ProxyKind::Grpc => return Ok(None),
+        };
+        if certs.is_dir() {
+            let own = folder.path().join("certs");
+            std::fs::create_dir_all(&own)?;
+            for entry in std::fs::read_dir(certs)? {
+                let entry = entry?;
+                std::fs::copy(entry.path(), own.join(entry.file_name()))?;
             }
-            "locality" => arguments.extend(["--locality".to_owned(), (*value).to_owned()]),
-            "node" => arguments.extend(["--node-name".to_owned(), (*value).to_owned()]),
-            "tcp" => arguments.push("--tcp-egress".to_owned()),
-            _ => {}
         }
+        envoy.serve(Seen { world, group }, []).await.map(Some)
     }
-    arguments
-}
 
-/// The Envoys that the comments at the head of a golden world name: `# group: <kind> [key=value …] [tcp]`.
-fn groups(text: &str, egress: &ReservedPort) -> Vec<Vec<String>> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix("# group: "));
-    let group = |line: &str| {
-        let mut words = line.split_whitespace();
-        let kind = words.next().filter(|kind| *kind != "grpc")?.to_owned();
-        let rest: Vec<(&str, &str)> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
-        Some(arguments(&kind, &rest, egress))
-    };
-    lines.filter_map(group).collect()
-}
-
-/// `certs` are the files that the proxy itself has, below the folder where it runs.
-async fn accept(name: &str, world: &World, arguments: &[String], certs: &Path) -> Result<usize> {
-    let folder = tempfile::tempdir()?;
-    if certs.is_dir() {
-        let own = folder.path().join("certs");
-        std::fs::create_dir(&own)?;
-        for entry in std::fs::read_dir(certs)? {
-            let entry = entry?;
-            std::fs::copy(entry.path(), own.join(entry.file_name()))?;
-        }
+    async fn end(self) -> Result<()> {
+        self.gateway.0.end().await?;
+        self.sidecar.0.end().await
     }
-    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let acceptance = Acceptance { name, world, bootstrap: &bootstrap, planted: &[] };
-    Ok(acceptance.check(folder.path()).await?.resources)
 }
 
 #[tokio::test]
 async fn envoy_accepts_every_golden_world() -> Result<()> {
-    for folder in folders("xds/compile/tests/golden")? {
-        let egress = ReservedPort::new()?;
+    let mut envoys = Envoys::start().await?;
+    for folder in golden::folders()? {
         let text = std::fs::read_to_string(folder.join("world.yaml"))?;
         let world = world(&folder)?;
-        for arguments in groups(&text, &egress) {
-            let name = format!("{} {arguments:?}", folder.display());
-            let accepted = accept(&name, &world, &arguments, &folder.join("certs")).await?;
-            ensure!(accepted > 0, "{name} has resources");
+        for Viewer { name, group, .. } in header(&text).map_err(anyhow::Error::msg)?.viewers {
+            let accepted = envoys.serve(&world, &group, &folder.join("certs")).await;
+            let accepted = accepted.with_context(|| format!("{}/{name}", folder.display()))?;
+            ensure!(accepted != Some(0), "{}/{name} has resources", folder.display());
         }
     }
-    Ok(())
+    envoys.end().await
 }
 
 #[tokio::test]
 async fn envoy_accepts_every_example() -> Result<()> {
+    let mut envoys = Envoys::start().await?;
     for folder in folders("deploy/examples")? {
-        let egress = ReservedPort::new()?;
         let world = world(&folder)?;
-        let shop = ("namespace", "shop");
-        let sidecar = arguments("sidecar", &[shop], &egress);
-        let gateway = arguments("gateway", &[shop, ("labels", "istio=ingressgateway")], &egress);
         let mut count = 0;
-        let intercepted = arguments("intercepted", &[shop, ("labels", "app=cart")], &egress);
-        for arguments in [sidecar, gateway, intercepted] {
-            let name = format!("{} {arguments:?}", folder.display());
-            count += accept(&name, &world, &arguments, Path::new("")).await?;
+        for line in [SIDECAR, GATEWAY, "intercepted namespace=shop labels=app=cart"] {
+            let accepted = envoys.serve(&world, &group(line)?, Path::new("")).await;
+            count += accepted.with_context(|| format!("{} for a {line}", folder.display()))?.unwrap_or(0);
         }
         ensure!(count > 0, "{} has resources", folder.display());
     }
-    Ok(())
+    envoys.end().await
 }
 
 /// The example is complete but for its Secret, which nobody should copy: made here, it is all that was missing.
@@ -139,18 +136,17 @@ async fn the_tls_example_lacks_its_secret_and_nothing_else() -> Result<()> {
     let world = world(folder.path())?;
     let found = pilotage_compile::check(&world, &settings);
     ensure!(found.is_empty(), "{found:?}");
-    let egress = ReservedPort::new()?;
-    let gateway = [("namespace", "shop"), ("labels", "istio=ingressgateway")];
-    let arguments = arguments("gateway", &gateway, &egress);
+    let place = tempfile::tempdir()?;
+    let mut envoy = Acceptance::start("gateway", place.path()).await?;
+    let accepted = envoy.serve(Seen { world: &world, group: &group(GATEWAY)? }, []).await?;
     // A cluster and its endpoints, a listener, its routes, and the secret.
-    let accepted = accept("the TLS example", &world, &arguments, Path::new("")).await?;
     ensure!(accepted == 5, "{accepted} resources");
-    Ok(())
+    envoy.end().await
 }
 
 #[tokio::test]
-async fn a_planted_bad_resource_is_found() -> Result<()> {
-    let folder = tempfile::tempdir()?;
+async fn a_planted_bad_resource_is_found_and_the_next_world_is_taken() -> Result<()> {
+    let place = tempfile::tempdir()?;
     let world = world(&root().join("deploy/examples/canary"))?;
     // A ring that is to be smaller than its smallest size.
     let bad = json!({
@@ -162,14 +158,11 @@ async fn a_planted_bad_resource_is_found() -> Result<()> {
     });
     let body = any_from_json(ResourceType::Cluster.type_url(), &bad)?;
     let planted = [(ResourceType::Cluster, Resource::new("planted", body))];
-    let egress = ReservedPort::new()?;
-    let arguments = arguments("sidecar", &[("namespace", "shop")], &egress);
-    let bootstrap: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let acceptance = Acceptance { name: "planted", world: &world, bootstrap: &bootstrap, planted: &planted };
-    let error = acceptance.check(folder.path()).await.err().context("the bad cluster is rejected")?;
-    ensure!(
-        format!("{error:#}").contains("planted") && format!("{error:#}").contains("rejected"),
-        "{error:#}"
-    );
-    Ok(())
+    let group = group(SIDECAR)?;
+    let mut envoy = Acceptance::start("sidecar", place.path()).await?;
+    let error = envoy.serve(Seen { world: &world, group: &group }, planted).await;
+    let error = format!("{:#}", error.err().context("the bad cluster is rejected")?);
+    ensure!(error.contains("planted") && error.contains("rejected"), "{error}");
+    envoy.serve(Seen { world: &world, group: &group }, []).await?;
+    envoy.end().await
 }

@@ -5,15 +5,15 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use kube::Client;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, TypeMeta};
-use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind, Settings, compile};
+use pilotage_compile::{Group, Location, Settings, compile};
 use pilotage_protocol::Name;
 use pilotage_tests::eventually;
+use pilotage_tests::golden::{self, Viewer, header};
 use pilotage_tests::kubernetes::{
     ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply_object, create_crds, istio_crds,
     resource,
@@ -37,14 +37,6 @@ const KINDS: [(&str, &str); 11] = [
     ("Telemetry", "telemetry.istio.io/v1"),
     ("EnvoyResources", "pilotage.dev/v1alpha1"),
 ];
-
-fn golden_worlds() -> Result<Vec<PathBuf>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xds/compile/tests/golden");
-    let entries = std::fs::read_dir(root)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let mut folders: Vec<_> = entries.into_iter().filter(|path| path.join("world.yaml").is_file()).collect();
-    folders.sort();
-    Ok(folders)
-}
 
 /// Applies a world in the order of names, so that age and name decide alike. Gives what the API server refuses.
 async fn apply_world(client: &Client, text: &str) -> Result<Vec<String>> {
@@ -108,24 +100,6 @@ async fn delete_world(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The group that a comment at the head of a world names, with the names that it asks for.
-fn group(line: &str) -> (Group, BTreeSet<Name>) {
-    let mut words = line.split_whitespace();
-    let kind = words.next().unwrap();
-    let rest: BTreeMap<&str, &str> = words.map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
-    let list = |key: &str| rest.get(key).into_iter().flat_map(|list| list.split(','));
-    let kind = match kind {
-        "intercepted" => ProxyKind::Intercepted,
-        "gateway" => ProxyKind::Gateway,
-        "grpc" => ProxyKind::Grpc,
-        _ => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: rest.contains_key("tcp") },
-    };
-    let namespace = (*rest.get("namespace").unwrap_or(&"default")).into();
-    let labels = list("labels").filter_map(|label| label.split_once('='));
-    let labels = labels.map(|(key, value)| (key.into(), value.into())).collect();
-    (Group { kind, namespace, labels, location: Location::default() }, list("ask").map(Name::from).collect())
-}
-
 /// What a group is told, as versions by name, and what is wrong.
 fn told(world: &World, group: &Group, asked: &BTreeSet<Name>) -> BTreeSet<String> {
     let compiled = compile(world, group, &Settings::default(), asked, None);
@@ -150,7 +124,7 @@ async fn a_golden_world_means_the_same_in_a_cluster_and_in_a_folder() -> Result<
         Observer::start(&cluster.kubeconfig(Identity::Administrator)?, Following::default()).await?;
     observer.synced().await?;
     let (mut compared, mut all_refused) = (0, 0);
-    for folder in golden_worlds()? {
+    for folder in golden::folders()? {
         let text = std::fs::read_to_string(folder.join("world.yaml"))?;
         let name = folder.file_name().unwrap().to_string_lossy().into_owned();
         let refused = apply_world(&client, &text).await?;
@@ -160,19 +134,20 @@ async fn a_golden_world_means_the_same_in_a_cluster_and_in_a_folder() -> Result<
         assert!(refused.iter().all(by_schema), "{name}: {refused:#?}");
         all_refused += refused.len();
         let expected = world_of_folder(&client).await?;
-        for line in text.lines().filter_map(|line| line.strip_prefix("# group: ")) {
-            let (group, asked) = group(line);
+        for Viewer { name: viewer, group, asked } in header(&text).map_err(anyhow::Error::msg)?.viewers {
+            // Where a proxy runs is nothing that the two could differ by.
+            let group = Group { location: Location::default(), ..group };
             let expected = told(&expected, &group, &asked);
             let same = || async { (told(&observer.said().world, &group, &asked) == expected).then_some(()) };
             let outcome = eventually("the same in both", same).await;
             let found = told(&observer.said().world, &group, &asked);
             let differences: Vec<_> = found.symmetric_difference(&expected).collect();
-            outcome.with_context(|| format!("{name}: {line}: {differences:#?}"))?;
+            outcome.with_context(|| format!("{name}: {viewer}: {differences:#?}"))?;
             compared += expected.len();
         }
         delete_world(&client).await?;
     }
     assert!(compared > 100, "{compared} resources and problems were compared");
-    assert!(all_refused < 10, "{all_refused} objects were refused");
+    assert!(all_refused < 20, "{all_refused} objects were refused");
     Ok(())
 }

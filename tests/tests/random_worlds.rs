@@ -1,32 +1,44 @@
-//! Random worlds, served to a real Envoy: whatever operators write, it has to accept what it is told of it.
+//! Random worlds, served one after the other to real Envoys: whatever operators write, they have to accept what they are
+//! told of it.
+//!
+//! `PILOTAGE_WORLDS` sets another number of them, and `PILOTAGE_WORLD` a single one, by its seed.
 
 #![allow(clippy::unwrap_used)]
 
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
-use pilotage::tools::ReservedPort;
-use pilotage_tests::Acceptance;
+use anyhow::{Context, Result};
+use pilotage_compile::Group;
+use pilotage_tests::golden::header;
+use pilotage_tests::{Acceptance, Seen};
 use pilotage_watcher::{Change, Object, World};
 
 #[path = "../../xds/compile/tests/translation/dice.rs"]
-#[allow(dead_code, reason = "the file has more throws than are needed here")]
 mod dice;
 
 use dice::Dice;
 
-/// Enough for every kind to meet every other; `PILOTAGE_WORLDS` sets another number.
-const WORLDS: u64 = 24;
+/// Enough for every kind to meet every other.
+const WORLDS: u64 = 1_000;
 
-fn world(seed: u64) -> World {
-    let mut dice = Dice::new(seed);
+/// Who looks at a world: both kinds of Envoy, where labels and places matter.
+const VIEWERS: [(&str, &str); 2] = [
+    ("gateway", "# group: gateway namespace=x labels=version=v1 locality=r1/z1 node=n1"),
+    ("sidecar", "# group: sidecar namespace=x labels=version=v1 locality=r1/z1 node=n1"),
+];
+
+fn world(seed: u64, address: &str) -> World {
     let mut world = World::default();
-    for _ in 0..40 {
-        match dice.change() {
-            // What is written in Envoy's own words may break its rules, and is its author's to correct.
-            Change::Apply(Object::EnvoyResources(_)) => {}
+    for change in Dice::new(seed).world(30) {
+        match change {
             Change::Apply(Object::Gateway(mut gateway)) => {
                 for server in &mut Arc::make_mut(&mut gateway).spec.servers {
+                    // An address of this Envoy's own, so that no other process has the port.
+                    if server.bind.as_deref() != Some("x") {
+                        server.bind = Some(address.to_owned());
+                    }
                     // Low ports are not everyone's to listen on.
                     if (1..1024).contains(&server.port.number) {
                         server.port.number += 28_000;
@@ -42,34 +54,48 @@ fn world(seed: u64) -> World {
     world
 }
 
-#[tokio::test]
-async fn envoy_accepts_what_random_worlds_come_to() -> Result<()> {
-    let worlds = std::env::var("PILOTAGE_WORLDS").ok().and_then(|number| number.parse().ok());
+/// Serves worlds to one Envoy; gives what it rejected, by seed.
+async fn rejected(kind: &str, group: &Group, seeds: Range<u64>) -> Result<Vec<String>> {
+    let place = tempfile::tempdir()?;
+    let certs = place.path().join("certs");
+    std::fs::create_dir(&certs)?;
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../xds/compile/tests/golden/fields/certs");
+    for entry in std::fs::read_dir(golden)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), certs.join(entry.file_name()))?;
+    }
+    let process = std::process::id();
+    let address =
+        format!("127.{}.{}.{}", 2 + (process >> 16) % 250, (process >> 8) & 255, 1 + (process & 255) % 254);
+    let mut envoy = Acceptance::start(kind, place.path()).await?;
     let mut rejected = Vec::new();
-    for seed in 0..worlds.unwrap_or(WORLDS) {
-        let world = world(seed);
-        let egress = ReservedPort::new()?;
-        let port = egress.number().to_string();
-        let kind = if seed % 3 == 0 { "gateway" } else { "sidecar" };
-        let arguments = [
-            "--kind",
-            kind,
-            "--namespace",
-            "x",
-            "--label",
-            "version=v1",
-            "--locality",
-            "r1/z1",
-            "--egress-port",
-            &port,
-        ];
-        let name = format!("world {seed} for a {kind}");
-        let acceptance = Acceptance { name: &name, world: &world, bootstrap: &arguments, planted: &[] };
-        let folder = tempfile::tempdir()?;
-        if let Err(error) = acceptance.check(folder.path()).await {
-            rejected.push(format!("{error:#}"));
+    for seed in seeds {
+        let world = world(seed, &address);
+        if let Err(error) = envoy.serve(Seen { world: &world, group }, []).await {
+            rejected.push(format!("world {seed} for a {kind}: {error:#}"));
         }
     }
-    assert!(rejected.is_empty(), "{}", rejected.join("\n"));
+    envoy.end().await?;
+    Ok(rejected)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_accepts_what_random_worlds_come_to() -> Result<()> {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    let seeds = match number("PILOTAGE_WORLD") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PILOTAGE_WORLDS").unwrap_or(WORLDS),
+    };
+    let mut running = Vec::new();
+    for (kind, line) in VIEWERS {
+        let viewer = header(line).map_err(anyhow::Error::msg)?.viewers.remove(0);
+        let seeds = seeds.clone();
+        running.push(tokio::spawn(async move { rejected(kind, &viewer.group, seeds).await }));
+    }
+    let mut all = Vec::new();
+    for running in running {
+        all.extend(running.await.context("the worlds of one Envoy")??);
+    }
+    assert!(all.is_empty(), "{} of {} worlds:\n{}", all.len(), seeds.end, all.join("\n"));
     Ok(())
 }

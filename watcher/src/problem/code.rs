@@ -140,6 +140,8 @@ codes! {
     ConflictingPorts = "conflicting-ports", Warning, "IST0116";
     /// A setting that has no effect where it stands.
     NoEffect = "no-effect", Warning;
+    /// A field or form that its API has given up for another.
+    Deprecated = "deprecated", Info, "IST0002";
     /// A retry condition that never fires as written.
     RetryNeverFires = "retry-never-fires", Warning;
     /// A retry that may do twice what must be done once.

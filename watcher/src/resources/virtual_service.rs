@@ -54,6 +54,7 @@ pub struct HttpRoute {
     /// Copies of the traffic.
     pub mirrors: Vec<MirrorPolicy>,
     /// Deprecated form of `mirrorPercentage`.
+    #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
     /// How much of the traffic is copied.
     pub mirror_percentage: Option<Percent>,

@@ -60,11 +60,11 @@ fn telemetry<'w>(
     for telemetry in &sorted {
         let place = place(telemetry);
         let spec = &telemetry.spec;
-        let attached = spec.target_ref.is_some() || !spec.target_refs.is_empty();
         let fields = [
             ("tracing", !spec.tracing.is_empty(), "no traces are sent"),
             ("metrics", !spec.metrics.is_empty(), "metrics are those of the proxy itself"),
-            ("targetRef", attached, "the object holds for all of its namespace"),
+            ("targetRef", spec.target_ref.is_some(), "the object holds for all of its namespace"),
+            ("targetRefs", !spec.target_refs.is_empty(), "the object holds for all of its namespace"),
         ];
         for (field, _, consequence) in fields.into_iter().filter(|(_, set, _)| *set) {
             report.add(place.field(field).not_supported(consequence));

@@ -64,7 +64,13 @@ pub(crate) fn cluster(
         Protocol::Http => pool.upstream,
         _ => Upstream::Opaque,
     };
-    let tls = tls::tls(&policy, upstream, group.kind, credentials, report).ok()?;
+    let tls = tls::tls(&policy, host, upstream, group.kind, credentials, report).ok()?;
+    if tls.is_none() && !host.certificate_names.is_empty() {
+        let message = "without TLS there is no certificate that the names could be compared with";
+        let place = Place::new(host.source.clone(), "spec.subjectAltNames");
+        let problem = place.problem(Code::NoEffect, message);
+        report.add(problem.hint("set tls: {mode: SIMPLE} in a DestinationRule for the host"));
+    }
     let cluster = Cluster {
         name: host.cluster_name(port.number, subset).into(),
         discovery,

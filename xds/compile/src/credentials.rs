@@ -11,7 +11,6 @@ use pilotage_protocol::{Name, Version};
 use pilotage_watcher::resources::{PartFault, Secret, WithMeta};
 use pilotage_watcher::{Code, Kind, NamespacedName, ObjectKey, Severity, World};
 
-use crate::hosts::nearest;
 use crate::ir::{self, SecretContent};
 use crate::report::{Place, Report};
 use crate::{Group, ProxyKind};
@@ -163,15 +162,12 @@ impl<'w> Credentials<'w> {
                 format!("there is no Secret {name} in {namespace}, the namespace of the gateway's workload"),
             );
             let elsewhere = self.world.namespaces_with_secret(name).next();
-            let names = self.world.secrets_in(namespace).map(|secret| &*secret.meta.name);
-            report.add(match (elsewhere, nearest(name, names)) {
-                (Some(elsewhere), _) => problem.hint(format!(
+            // Other names would be a guess among Secrets that nothing names, which move nothing when they change.
+            report.add(match elsewhere {
+                Some(elsewhere) => problem.hint(format!(
                     "there is one in {elsewhere}: a Secret has to lie where the gateway's workload runs"
                 )),
-                (None, Some(near)) => problem.hint(format!("did you mean {near}?")),
-                (None, None) => {
-                    problem.hint(format!("create the Secret in {namespace}, or correct the name"))
-                }
+                None => problem.hint(format!("create the Secret in {namespace}, or correct the name")),
             });
         }
         found

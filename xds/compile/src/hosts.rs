@@ -18,7 +18,7 @@ use pilotage_watcher::{Code, ObjectKey, Problem};
 
 pub(crate) use index::{HostIndex, TouchedHosts};
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
-pub(crate) use service_entry::endpoint_port;
+pub(crate) use service_entry::{check_workloads, endpoint_port};
 pub(crate) use table::HostTable;
 pub(crate) use trace::{Changes, Reads, Trace};
 
@@ -42,6 +42,8 @@ pub(crate) struct Host {
     /// Ranges of virtual addresses, with prefix lengths, the rest of each address 0.
     pub(crate) ranges: Vec<(std::net::IpAddr, u8)>,
     pub(crate) preference: Preference,
+    /// Names of which the certificate of an endpoint must have one, where TLS is spoken and its rule names none.
+    pub(crate) certificate_names: Arc<[Arc<str>]>,
     /// Seconds since 1970, where the object has an age; of two that claim one thing the older has it.
     pub(crate) created: i64,
 }

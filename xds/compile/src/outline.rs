@@ -22,7 +22,7 @@ use crate::access_log::access_log;
 use crate::blueprint::AssignmentPlan;
 use crate::catalog::Catalog;
 use crate::credentials::SecretPlan;
-use crate::hosts::{Changes, HostTable, Hosts, Members, Reads};
+use crate::hosts::{Changes, HostTable, Hosts, Members, Reads, check_workloads};
 use crate::ir::{Cluster, Listener, RouteTable, VirtualHost};
 use crate::parts::{Part, Parts};
 use crate::raw::{RawResources, raw_resources};
@@ -56,6 +56,8 @@ pub(crate) struct Outline {
     /// What is wrong with objects that are for the group as a whole.
     problems: Arc<[Problem]>,
     raw_problems: Arc<[Problem]>,
+    /// What is wrong with WorkloadEntries, whoever selects them.
+    workload_problems: Arc<[Problem]>,
 }
 
 /// What is another thing than in the outline before.
@@ -145,6 +147,11 @@ impl Outline {
             next.raw = Arc::new(raw_resources(world, group, settings, &mut report));
             next.raw_problems = report.into_problems().into();
         }
+        if known.is_none() || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
+            let mut report = Report::default();
+            check_workloads(world, &mut report);
+            next.workload_problems = report.into_problems().into();
+        }
         difference.touched = touched;
         (next, difference)
     }
@@ -205,7 +212,8 @@ impl Outline {
         let Some(group) = &self.group else { return Vec::new() };
         let (catalog, settings) = (&self.catalog, self.catalog.settings());
         let mut report = Report::default();
-        let mut parts: Vec<&Arc<[Problem]>> = vec![&self.problems, self.hosts.problems(), &self.raw_problems];
+        let mut parts: Vec<&Arc<[Problem]>> =
+            vec![&self.problems, self.hosts.problems(), &self.raw_problems, &self.workload_problems];
         parts.extend(self.filed.iter().map(|part| &part.problems));
         parts.extend(self.mesh.iter().map(|part| &part.problems));
         parts.extend(self.clusters.iter().map(|part| &part.problems));

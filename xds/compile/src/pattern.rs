@@ -18,6 +18,9 @@ const MAX_REPEAT: u64 = 1000;
 ///
 /// The check is by a grammar that RE2 shares but for corners; what RE2 lacks of it is refused here.
 pub(crate) fn regex_error(expression: &str) -> Option<String> {
+    if expression.is_empty() {
+        return Some("it is empty".to_owned());
+    }
     if expression.len() > 1024 {
         return Some("it is longer than 1024 characters".to_owned());
     }
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn expressions_that_would_sink_a_route_configuration_are_found() {
         assert_eq!(regex_error("/v[0-9]+/.*"), None);
-        assert!(regex_error("(").is_some());
+        assert!(regex_error("(").is_some() && regex_error("").is_some());
         assert!(regex_error("a{2,1}").is_some());
         assert!(regex_error("(?=x)").is_some());
         assert!(regex_error("[a-z&&[^b]]").is_some());

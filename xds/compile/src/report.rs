@@ -57,6 +57,12 @@ impl Place {
         Problem::new(code, message).on(self.object.clone(), self.path.clone())
     }
 
+    /// The problem of a field that its API has given up for another.
+    pub(crate) fn deprecated(&self, instead: &str) -> Problem {
+        let field = self.path.rsplit('.').next().unwrap_or(&self.path);
+        self.problem(Code::Deprecated, format!("{field} is deprecated")).hint(format!("write {instead}"))
+    }
+
     /// The problem of a field that is read but not served.
     pub(crate) fn not_supported(&self, consequence: &str) -> Problem {
         let field = self.path.rsplit('.').next().unwrap_or(&self.path);

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use pilotage_watcher::resources::{
-    ConnectionPool, Sidecar as Written, SidecarEgress, SidecarIngress, VirtualService, WithMeta,
+    ConnectionPool, ServiceEntryPort, Sidecar as Written, SidecarEgress, SidecarIngress, VirtualService,
+    WithMeta,
 };
 use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
@@ -242,6 +243,15 @@ fn told_twice<'w>(mut sidecars: impl Iterator<Item = &'w WithMeta<Written>>, rep
     }
 }
 
+/// Only the port of a ServiceEntry leads to another one.
+fn target_port(port: &ServiceEntryPort, place: &Place, report: &mut Report) {
+    if port.target_port.is_some() {
+        let message = "the port of a Sidecar is the one that is listened on, and leads to no other";
+        let problem = place.field("port.targetPort").problem(Code::NoEffect, message);
+        report.add(problem.hint("name the workload's port in defaultEndpoint of an ingress"));
+    }
+}
+
 fn check(sidecar: &WithMeta<Written>, place: &Place, kind: ProxyKind, report: &mut Report) {
     let spec = &sidecar.spec;
     if kind == ProxyKind::Grpc {
@@ -262,8 +272,14 @@ fn check(sidecar: &WithMeta<Written>, place: &Place, kind: ProxyKind, report: &m
         let place = place.field("inboundConnectionPool");
         report.add(place.problem(Code::NeedsInterception, message).hint("list the ports in ingress"));
     }
+    for (index, ingress) in spec.ingress.iter().enumerate() {
+        target_port(&ingress.port, &place.field("ingress").index(index), report);
+    }
     for (index, egress) in spec.egress.iter().enumerate() {
         let place = place.field("egress").index(index);
+        if let Some(port) = &egress.port {
+            target_port(port, &place, report);
+        }
         if egress.bind.is_some() && egress.port.is_none() {
             let problem = place.field("bind").problem(Code::NoEffect, "without a port nothing is bound");
             report.add(problem.hint("set port as well"));

@@ -36,7 +36,10 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
     }
     let balancer = match written.simple.as_deref() {
         None | Some("UNSPECIFIED") => usual,
-        Some("LEAST_REQUEST" | "LEAST_CONN") => {
+        Some(simple @ ("LEAST_REQUEST" | "LEAST_CONN")) => {
+            if simple == "LEAST_CONN" {
+                report.add(place.field("simple").deprecated("LEAST_REQUEST, which means the same"));
+            }
             if kind == ProxyKind::Grpc {
                 report.add(place.field("simple").problem(
                     Code::NotForGrpcClients,
@@ -84,6 +87,9 @@ fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {
         let message = format!("{size} is not a prime up to {MAX_TABLE}; 65537 is used");
         report.add(place.field("maglev").field("tableSize").problem(Code::InvalidValue, message));
         return Balancer::Maglev { table_size: 65_537 };
+    }
+    if hash.minimum_ring_size.is_some() {
+        report.add(place.field("minimumRingSize").deprecated("ringHash: {minimumRingSize: ...}"));
     }
     let written = hash.ring_hash.as_ref().and_then(|ring| ring.minimum_ring_size).or(hash.minimum_ring_size);
     let size = written.unwrap_or(1024);

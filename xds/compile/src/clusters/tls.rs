@@ -9,6 +9,7 @@ use pilotage_watcher::{Code, Severity};
 
 use crate::ProxyKind;
 use crate::credentials::Credentials;
+use crate::hosts::Host;
 use crate::ir::{Authority, ClientTls, Identity, ServerName, Upstream, Verification};
 use crate::pattern::is_header_value;
 use crate::policy::Policy;
@@ -20,6 +21,7 @@ pub(super) struct Unserved;
 /// The TLS of a cluster; none where plaintext is asked for.
 pub(super) fn tls(
     policy: &Policy<'_>,
+    host: &Host,
     upstream: Upstream,
     kind: ProxyKind,
     credentials: &mut Credentials<'_>,
@@ -78,12 +80,12 @@ pub(super) fn tls(
         true => Some(identity(written, place, credentials, report)?),
         false => None,
     };
-    let verification = verification(written, mutual, place, credentials, report)?;
+    let verification = verification(written, host, mutual, place, credentials, report)?;
     let is_verified = verification.as_ref().is_some_and(|found| found.authority.is_some());
     let server_name = match (text(&written.sni), upstream) {
         (Some(name), _) => ServerName::Fixed(name),
         (None, Upstream::Opaque) => ServerName::None,
-        (None, _) => ServerName::OfRequest { checked: is_verified && written.subject_alt_names.is_empty() },
+        (None, _) => ServerName::OfRequest { checked: is_verified && names(written, host).is_empty() },
     };
     Ok(Some(ClientTls { identity, verification, server_name }))
 }
@@ -126,6 +128,7 @@ fn identity(
 /// By what the endpoint is judged; none where it is not.
 fn verification(
     written: &Written,
+    host: &Host,
     mutual: bool,
     place: &Place,
     credentials: &mut Credentials<'_>,
@@ -186,10 +189,18 @@ fn verification(
     }
     Ok(Some(Verification {
         authority,
-        names: written.subject_alt_names.iter().map(|name| name.as_str().into()).collect(),
+        names: names(written, host),
         revoked: text(&written.ca_crl),
         ..Verification::default()
     }))
+}
+
+/// The names of which a certificate must have one: of the rule, else of the host's own object.
+fn names(written: &Written, host: &Host) -> Vec<Arc<str>> {
+    match written.subject_alt_names.is_empty() {
+        true => host.certificate_names.to_vec(),
+        false => written.subject_alt_names.iter().map(|name| name.as_str().into()).collect(),
+    }
 }
 
 /// Refuses texts that no proxy takes, and with them the whole cluster.

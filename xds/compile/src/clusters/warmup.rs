@@ -17,6 +17,9 @@ pub(super) fn warmup(
     report: &mut Report,
 ) -> Option<Warmup> {
     let (written, place) = policy.load_balancer.as_ref()?;
+    if written.warmup_duration_secs.is_some() {
+        report.add(place.field("warmupDurationSecs").deprecated("warmup: {duration: ...}"));
+    }
     let of_old = written
         .warmup_duration_secs
         .map(|duration| Written { duration: Some(duration), ..Written::default() });

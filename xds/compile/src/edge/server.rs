@@ -46,6 +46,15 @@ pub(super) fn handling(server: &Server, place: &Place, report: &mut Report) -> O
         report.add(number.problem(Code::InvalidValue, message).hint("use 1 to 65535"));
         return None;
     };
+    if server.port.target_port.is_some() {
+        let problem =
+            place.field("port.targetPort").not_supported("the port that is listened on is its number");
+        report.add(problem.hint("write the port in number; other implementations refuse targetPort"));
+    }
+    if server.default_endpoint.is_some() {
+        let problem = place.field("defaultEndpoint").not_supported("nothing is sent there");
+        report.add(problem.hint("write a VirtualService for the server's hosts"));
+    }
     let address = match server.bind.as_deref().filter(|bind| !bind.is_empty()) {
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         Some(bind) => match bind.parse() {

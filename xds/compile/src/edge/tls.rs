@@ -83,6 +83,7 @@ fn identities(
     let listed = written.credential_names.iter().enumerate();
     let listed =
         listed.map(|(index, name)| (Arc::from(name.as_str()), place.field("credentialNames").index(index)));
+    let sources = [named.is_some(), !written.credential_names.is_empty()];
     let secrets: Vec<(Arc<str>, Place)> = named.into_iter().chain(listed).collect();
     let one = (text(&written.server_certificate), text(&written.private_key), place.clone());
     let listed = written.tls_certificates.iter().enumerate().map(|(index, pair)| {
@@ -91,9 +92,7 @@ fn identities(
     });
     let files: Vec<_> =
         Some(one).filter(|(c, k, _)| c.is_some() || k.is_some()).into_iter().chain(listed).collect();
-    let sources =
-        [written.credential_name.is_some(), !written.credential_names.is_empty(), !files.is_empty()];
-    if sources.into_iter().filter(|given| *given).count() != 1 {
+    if sources.into_iter().chain([!files.is_empty()]).filter(|given| *given).count() != 1 {
         let (code, message) = match secrets.is_empty() && files.is_empty() {
             true => (Code::MissingField, "no certificate is named: the server is not opened"),
             false => {
@@ -149,6 +148,15 @@ fn clients(
         });
     let of_files = text(&written.ca_certificates)
         .or_else(|| written.tls_certificates.iter().find_map(|pair| text(&pair.ca_certificates)));
+    for (field, path) in [("caCertificates", &of_files), ("caCrl", &text(&written.ca_crl))] {
+        if path.as_deref().is_some_and(|path| !is_header_value(path)) {
+            let message = "the path holds a control character: the server is not opened";
+            report.add(
+                place.field(field).problem(Code::InvalidValue, message).hint("write the path of a file"),
+            );
+            return None;
+        }
+    }
     let authority = match (of_files, of_secret) {
         (Some(path), _) => Authority::File(path),
         (None, Some((name, place))) => Authority::Secret(credentials.authorities(&name, &place, report)?),

@@ -18,7 +18,8 @@ use pilotage_protos::envoy::route::route_action::hash_policy::{
     ConnectionProperties, Cookie, CookieAttribute, Header, PolicySpecifier, QueryParameter,
 };
 use pilotage_protos::envoy::route::route_action::{
-    ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
+    ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration,
+    RequestMirrorPolicy,
 };
 use pilotage_protos::envoy::route::virtual_host::TlsRequirementType;
 use pilotage_protos::envoy::route::weighted_cluster::{ClusterWeight, cluster_weight};
@@ -36,8 +37,8 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::{MAX_BODY, boolean, duration, filter, fraction, metadata, uint};
 use crate::ir::{
-    Action, Backend, Condition, Forward, HashBy, HeaderEdit, Mirror, PathMatch, PathRewrite, Redirect,
-    RedirectPath, RedirectStatus, RetryPolicy, Rule, TextMatch, VirtualHost,
+    Absent, Action, Backend, Condition, Forward, HashBy, HeaderEdit, Mirror, PathMatch, PathRewrite,
+    Redirect, RedirectPath, RedirectStatus, RetryPolicy, Rule, TextMatch, VirtualHost,
 };
 use crate::pattern;
 
@@ -125,6 +126,13 @@ fn condition(condition: &Condition) -> RouteMatch {
         PathMatch::Any => route_match::PathSpecifier::Prefix("/".to_owned()),
         PathMatch::Exact(path) => route_match::PathSpecifier::Path(path.to_string()),
         PathMatch::Prefix(prefix) => route_match::PathSpecifier::Prefix(prefix.to_string()),
+        // Nothing before the first segment is every path.
+        PathMatch::Segments(segments) if segments.is_empty() => {
+            route_match::PathSpecifier::Prefix("/".to_owned())
+        }
+        PathMatch::Segments(segments) => {
+            route_match::PathSpecifier::PathSeparatedPrefix(segments.to_string())
+        }
         PathMatch::Regex(expression) => route_match::PathSpecifier::SafeRegex(regex(expression)),
     };
     let header = |header: &crate::ir::HeaderMatch| HeaderMatcher {
@@ -187,6 +195,10 @@ fn route_action(forward: &Forward) -> RouteAction {
         retry_policy: forward.retries.as_ref().map(retry_policy),
         hash_policy: forward.hash_by.iter().map(hash_policy).collect(),
         request_mirror_policies: forward.mirrors.iter().map(mirror).collect(),
+        cluster_not_found_response_code: match forward.absent {
+            Absent::Unavailable => ClusterNotFoundResponseCode::ServiceUnavailable as i32,
+            Absent::Error => ClusterNotFoundResponseCode::InternalServerError as i32,
+        },
         ..RouteAction::default()
     };
     match &forward.path_rewrite {
@@ -338,3 +350,6 @@ fn additions(edit: &HeaderEdit) -> Vec<HeaderValueOption> {
 fn names(names: &[std::sync::Arc<str>]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,7 @@ pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mu
         addresses,
         ranges: Vec::new(),
         preference,
+        certificate_names: std::sync::Arc::default(),
         created: meta.created.unwrap_or(0),
     }
 }

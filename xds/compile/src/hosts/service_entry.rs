@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
-use pilotage_watcher::{Code, Kind, ObjectKey, Severity};
+use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
 use super::{Host, Members, Port, Preference, Resolve, authority, is_domain, is_resolvable, port_problem};
 use crate::Settings;
 use crate::endpoints::fit;
 use crate::ir::DnsEndpoint;
+use crate::pattern::is_header_value;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
 
@@ -24,9 +25,7 @@ pub(super) fn hosts(
     let source = ObjectKey::new(Kind::ServiceEntry, meta.namespace.clone(), meta.name.clone());
     let spec = Place::new(source.clone(), "spec");
     let (ports, targets) = ports(&entry.spec, settings, &spec, report);
-    if !entry.spec.subject_alt_names.is_empty() {
-        report.add(spec.field("subjectAltNames").not_supported("certificates are not checked for them"));
-    }
+    let certificate_names = certificate_names(&entry.spec, &spec, report);
     let resolution = entry.spec.resolution.as_deref().unwrap_or("NONE");
     let members = match resolution {
         "STATIC" if entry.spec.workload_selector.is_some() => {
@@ -70,6 +69,9 @@ pub(super) fn hosts(
         report.add(problem.severity(Severity::Info));
     }
     check_addresses(&entry.spec.endpoints, by_name, &spec, report);
+    for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
+        check_place(endpoint, &spec.field("endpoints").index(index), report);
+    }
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
     let ranges: BTreeSet<_> = entry.spec.addresses.iter().filter_map(|address| range(address)).collect();
@@ -112,6 +114,7 @@ pub(super) fn hosts(
             addresses: addresses.clone(),
             ranges: ranges.clone(),
             preference: Preference::default(),
+            certificate_names: certificate_names.clone(),
             created: meta.created.unwrap_or(0),
         };
         hosts.push((index, host));
@@ -206,6 +209,43 @@ fn dns_members(
         endpoints
     };
     ports.iter().map(|port| (port.number, of_port(port))).collect()
+}
+
+/// The names that a certificate may have; one that no certificate could have is left out.
+fn certificate_names(entry: &ServiceEntry, spec: &Place, report: &mut Report) -> Arc<[Arc<str>]> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for (index, name) in entry.subject_alt_names.iter().enumerate() {
+        if !name.is_empty() && is_header_value(name) {
+            names.push(name.as_str().into());
+        } else {
+            let place = spec.field("subjectAltNames").index(index);
+            let problem = place.problem(Code::InvalidValue, "the name is empty or holds a control character");
+            report.add(problem.hint("write a DNS name, an address or a URI, or remove it"));
+        }
+    }
+    names.into()
+}
+
+/// What is wrong with WorkloadEntries, whoever selects them.
+pub(crate) fn check_workloads(world: &World, report: &mut Report) {
+    for entry in world.workload_entries() {
+        let meta = &entry.meta;
+        let source = ObjectKey::new(Kind::WorkloadEntry, meta.namespace.clone(), meta.name.clone());
+        check_place(&entry.spec, &Place::new(source, "spec"), report);
+    }
+}
+
+/// Fields of an endpoint that say where it is and who it is, beyond its locality.
+fn check_place(entry: &WorkloadEntry, place: &Place, report: &mut Report) {
+    if entry.network.as_deref().is_some_and(|network| !network.is_empty()) {
+        let problem = place.field("network").not_supported("the endpoint is called at its own address");
+        report.add(problem.hint("give the address of the network's gateway where there is no way past it"));
+    }
+    if entry.service_account.as_deref().is_some_and(|account| !account.is_empty()) {
+        let message = "accounts are known to certificates of a mesh alone, which are not supported";
+        let problem = place.field("serviceAccount").problem(Code::NoEffect, message).severity(Severity::Info);
+        report.add(problem.hint("name what a certificate must have in subjectAltNames of a DestinationRule"));
+    }
 }
 
 /// Endpoints that cannot be used, which are left out.

@@ -84,6 +84,7 @@ impl Condition {
         let every_path = match &self.path {
             PathMatch::Any => true,
             PathMatch::Prefix(prefix) => &**prefix == "/",
+            PathMatch::Segments(segments) => segments.is_empty(),
             PathMatch::Exact(_) | PathMatch::Regex(_) => false,
         };
         every_path && self.headers.is_empty() && self.query.is_empty()
@@ -100,6 +101,9 @@ pub(crate) enum PathMatch {
     Prefix(Arc<str>),
     /// An RE2 expression for the whole path.
     Regex(Arc<str>),
+    /// Whole segments at the beginning, such as `/api/v1`, without a `/` at the end.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the routes of the Gateway API match paths so"))]
+    Segments(Arc<str>),
 }
 
 /// How a piece of text is matched.
@@ -143,6 +147,19 @@ pub(crate) struct Forward {
     pub(crate) hash_by: Vec<HashBy>,
     /// Where copies go; nobody waits for their answers.
     pub(crate) mirrors: Vec<Mirror>,
+    /// The answer for a backend whose cluster is not there; the backend keeps its share.
+    pub(crate) absent: Absent,
+}
+
+/// What a request is told whose backend does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Absent {
+    /// 503, as for one that has no endpoints.
+    #[default]
+    Unavailable,
+    /// 500.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the routes of the Gateway API answer so"))]
+    Error,
 }
 
 /// Copies of a share of the requests.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use pilotage_watcher::resources::{VirtualService, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
+use pilotage_watcher::{Code, Kind, ObjectKey, Problem, Severity, World};
 
 use super::{MESH, Written, delegate, gateway_name};
 use crate::hosts::{expand, is_domain};
 use crate::report::{Place, Report};
 use crate::{ProxyKind, Settings};
+
+/// More hosts than this in one object are likely not meant.
+const MANY_HOSTS: usize = 1_000;
 
 /// A VirtualService, its names made whole.
 #[derive(Clone, Debug)]
@@ -118,6 +121,14 @@ fn hosts(
         } else if known.insert(name.clone()) {
             hosts.push((index, name));
         }
+    }
+    if hosts.len() > MANY_HOSTS {
+        let message = format!(
+            "there are {} hosts: each is a virtual host of its own, which every proxy that sees the object is sent",
+            hosts.len()
+        );
+        let problem = spec.field("hosts").problem(Code::TooLarge, message).severity(Severity::Warning);
+        report.add(problem.hint("write a wildcard such as *.example.com, or let a Sidecar choose"));
     }
     hosts
 }

@@ -22,6 +22,9 @@ pub(super) fn cors(written: &CorsPolicy, place: &Place, report: &mut Report) -> 
             None => {}
         }
     }
+    if !written.allow_origin.is_empty() {
+        report.add(place.field("allowOrigin").deprecated("allowOrigins: [{exact: ...}]"));
+    }
     for origin in &written.allow_origin {
         origins.push(match origin.as_str() {
             "*" => TextMatch::Regex(".*".into()),

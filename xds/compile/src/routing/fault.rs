@@ -49,6 +49,9 @@ fn of_delay(
         report.add(place.field("fixedDelay").problem(Code::NoEffect, message).hint("write 1ms or more"));
         None
     })?;
+    if written.percent.is_some() {
+        report.add(place.field("percent").deprecated("percentage: {value: ...}"));
+    }
     let of_old = written.percent.map(|percent| Percent { value: f64::from(percent) });
     Some((delay, how_often(written.percentage.or(of_old), place, report)?))
 }

@@ -20,6 +20,9 @@ pub(super) fn mirrors(
 ) -> Vec<Mirror> {
     let Written { route, place, namespace, .. } = written;
     let mut found = Vec::new();
+    if route.mirror_percent.is_some() {
+        report.add(place.field("mirrorPercent").deprecated("mirrorPercentage: {value: ...}"));
+    }
     if let Some(mirror) = &route.mirror {
         let percentage = route.mirror_percentage.or_else(|| {
             // The field of old is a whole number of percent.

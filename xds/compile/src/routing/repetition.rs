@@ -50,7 +50,8 @@ pub(super) fn guarded(
                 Class::Unknown => vec![of_unknown(rule.clone(), careful, &risky, place, scope, report)],
             };
         }
-        PathMatch::Regex(_) => None,
+        // A method is no segment of its own, so that segments name no one method.
+        PathMatch::Segments(_) | PathMatch::Regex(_) => None,
     };
     let Some(prefix) = prefix else {
         return vec![of_unknown(rule.clone(), careful, &risky, place, scope, report)];

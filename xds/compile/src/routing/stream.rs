@@ -75,7 +75,15 @@ pub(crate) fn tcp_rule(
         };
         let Some(matched) = matched else { continue };
         let subnets = match matched {
-            Some((index, written)) => subnets(written, &place.field("match").index(index), report)?,
+            Some((index, written)) => {
+                let place = place.field("match").index(index);
+                if written.source_subnet.is_some() {
+                    let problem =
+                        place.field("sourceSubnet").not_supported("connections from anywhere match");
+                    report.add(problem.hint("choose clients by sourceLabels or sourceNamespace"));
+                }
+                subnets(written, &place, report)?
+            }
             None => Vec::new(),
         };
         let clusters = clusters(&route.route, claim, &place, via, scope, report)?;

@@ -1,5 +1,19 @@
 //! Worlds from a seed: small vocabularies, so that objects meet, with mistakes of every kind among them.
 
+// One file in two crates: what one of them throws the other may not.
+#![allow(dead_code)]
+
+#[path = "dice/edge.rs"]
+mod edge;
+#[path = "dice/policy.rs"]
+mod policy;
+#[path = "dice/proxies.rs"]
+mod proxies;
+#[path = "dice/services.rs"]
+mod services;
+#[path = "dice/traffic.rs"]
+mod traffic;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +47,22 @@ const TEXTS: &[&str] = &[
     "host",
 ];
 const PROTOCOLS: &[&str] = &["grpc", "http", "http2-x", "tcp", "tls", "h2", "", "what", "udp", "grpc-web"];
+
+/// Every kind that there is.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::Service,
+    Kind::EndpointSlice,
+    Kind::Pod,
+    Kind::VirtualService,
+    Kind::DestinationRule,
+    Kind::Gateway,
+    Kind::ServiceEntry,
+    Kind::WorkloadEntry,
+    Kind::Sidecar,
+    Kind::Telemetry,
+    Kind::EnvoyResources,
+    Kind::Secret,
+];
 const LABELS: &[&str] = &["v1", "v2"];
 
 impl Dice {
@@ -99,226 +129,6 @@ impl Dice {
         self.some(1, |dice| dice.pick(&[".", "*", "x", "~", ""]).to_owned())
     }
 
-    fn string_match(&mut self) -> StringMatch {
-        StringMatch {
-            exact: self.maybe(Self::text),
-            prefix: self.maybe(Self::text),
-            regex: self.maybe(Self::text),
-        }
-    }
-
-    fn matches(&mut self) -> StringMatches {
-        self.some(2, |dice| (dice.text(), dice.string_match())).into_iter().collect()
-    }
-
-    fn destination(&mut self) -> Destination {
-        Destination {
-            host: self.host(),
-            subset: self.maybe(|dice| dice.pick(&["v1", "v2", "v3", ""]).to_owned()),
-            port: self.maybe(|dice| PortSelector { number: dice.pick(PORTS) }),
-        }
-    }
-
-    fn headers(&mut self) -> Headers {
-        let operations = |dice: &mut Self| HeaderOperations {
-            set: dice.some(2, |dice| (dice.text(), dice.text())).into_iter().collect(),
-            add: dice.some(1, |dice| (dice.text(), dice.text())).into_iter().collect(),
-            remove: dice.some(1, Self::text),
-        };
-        Headers { request: self.maybe(operations), response: self.maybe(operations) }
-    }
-
-    fn http_match(&mut self) -> HttpMatch {
-        HttpMatch {
-            name: self.maybe(Self::text),
-            uri: self.maybe(Self::string_match),
-            method: self.maybe(Self::string_match),
-            authority: self.maybe(Self::string_match),
-            headers: self.matches(),
-            without_headers: self.matches(),
-            query_params: self.matches(),
-            port: self.maybe(|dice| dice.pick(PORTS)),
-            source_labels: if self.one_in(4) { self.version() } else { BTreeMap::new() },
-            gateways: self.some(1, |dice| dice.pick(&["mesh", "a", "x/b", ""]).to_owned()),
-            ignore_uri_case: self.one_in(2),
-            source_namespace: self.maybe(|dice| dice.pick(NAMESPACES).to_owned()),
-            stat_prefix: self.maybe(Self::text),
-            ..HttpMatch::default()
-        }
-    }
-
-    fn rule(&mut self) -> HttpRoute {
-        HttpRoute {
-            name: self.maybe(Self::text),
-            r#match: self.some(2, Self::http_match),
-            route: self.some(3, |dice| HttpDestination {
-                destination: dice.destination(),
-                weight: dice.maybe(Self::number),
-                headers: dice.maybe(Self::headers),
-            }),
-            redirect: self.one_in(6).then(|| HttpRedirect {
-                uri: self.maybe(Self::text),
-                prefix_rewrite: self.maybe(Self::text),
-                authority: self.maybe(Self::text),
-                port: self.maybe(|dice| dice.pick(PORTS)),
-                scheme: self.maybe(Self::text),
-                redirect_code: self.maybe(|dice| dice.pick(&[301, 302, 200, 0])),
-                derive_port: None,
-            }),
-            direct_response: self.one_in(6).then(|| DirectResponse {
-                status: self.pick(&[200, 503, 0, 1000]),
-                body: self.maybe(|dice| HttpBody { string: dice.maybe(Self::text), bytes: None }),
-            }),
-            rewrite: self.maybe(|dice| HttpRewrite {
-                uri: dice.maybe(Self::text),
-                authority: dice.maybe(Self::text),
-                uri_regex_rewrite: dice
-                    .maybe(|dice| RegexRewrite { r#match: dice.text(), rewrite: dice.text() }),
-            }),
-            timeout: self.maybe(Self::span),
-            retries: self.maybe(|dice| HttpRetry {
-                attempts: dice.maybe(Self::number),
-                per_try_timeout: dice.maybe(Self::span),
-                retry_on: dice
-                    .maybe(|dice| dice.pick(&["5xx", "unavailable,503", "x", ",", "999"]).to_owned()),
-                backoff: dice.maybe(Self::span),
-                ..HttpRetry::default()
-            }),
-            headers: self.maybe(Self::headers),
-            fault: self.maybe(Self::fault),
-            mirror: self.maybe(Self::destination),
-            mirrors: self.some(2, |dice| MirrorPolicy {
-                destination: dice.destination(),
-                percentage: dice.maybe(Self::percent),
-            }),
-            mirror_percentage: self.maybe(Self::percent),
-            cors_policy: self.maybe(|dice| CorsPolicy {
-                allow_origin: dice.some(1, Self::text),
-                allow_origins: dice.some(2, Self::string_match),
-                allow_methods: dice.some(2, Self::text),
-                max_age: dice.maybe(Self::span),
-                allow_credentials: dice.maybe(|dice| dice.one_in(2)),
-                unmatched_preflights: dice.maybe(|dice| dice.pick(&["FORWARD", "IGNORE", "x"]).to_owned()),
-                ..CorsPolicy::default()
-            }),
-            delegate: self.one_in(6).then(|| Delegate {
-                name: self.pick(NAMES).to_owned(),
-                namespace: self.maybe(|dice| dice.pick(NAMESPACES).to_owned()),
-            }),
-            ..HttpRoute::default()
-        }
-    }
-
-    fn percent(&mut self) -> Percent {
-        Percent { value: self.pick(&[0.0, 0.000_01, 12.5, 100.0, -1.0, 1e300, f64::NAN]) }
-    }
-
-    fn fault(&mut self) -> HttpFault {
-        HttpFault {
-            delay: self.maybe(|dice| FaultDelay {
-                fixed_delay: dice.maybe(Self::span),
-                exponential_delay: dice.maybe(Self::span),
-                percentage: dice.maybe(Self::percent),
-                percent: None,
-            }),
-            abort: self.maybe(|dice| FaultAbort {
-                http_status: dice.maybe(|dice| dice.pick(&[0, 200, 503, 600])),
-                grpc_status: dice.maybe(|dice| dice.pick(&["OK", "UNAVAILABLE", "unavailable"]).to_owned()),
-                percentage: dice.maybe(Self::percent),
-                http2_error: None,
-            }),
-        }
-    }
-
-    /// A part of a place: one of two, or not known.
-    pub(crate) fn place(&mut self, of: &str) -> String {
-        match self.below(3) {
-            0 => String::new(),
-            which => format!("{of}{which}"),
-        }
-    }
-
-    fn localities(&mut self) -> LocalityLb {
-        LocalityLb {
-            distribute: self.some(1, |dice| Distribute {
-                from: dice.pick(&["*", "r1/*", "r1/z1/*", ""]).to_owned(),
-                to: dice
-                    .some(2, |dice| {
-                        (dice.pick(&["r1/*", "r1/z1", "*", "r2"]).to_owned(), dice.pick(&[0, 40, u32::MAX]))
-                    })
-                    .into_iter()
-                    .collect(),
-            }),
-            failover: self.some(1, |dice| Failover { from: dice.place("r"), to: dice.place("r") }),
-            failover_priority: self.some(2, |dice| {
-                dice.pick(&["topology.kubernetes.io/zone", "version", "version=v2", "="]).to_owned()
-            }),
-            enabled: self.maybe(|dice| dice.one_in(2)),
-        }
-    }
-
-    fn policy(&mut self) -> TrafficPolicy {
-        TrafficPolicy {
-            load_balancer: self.maybe(|dice| LoadBalancer {
-                simple: dice
-                    .maybe(|dice| dice.pick(&["RANDOM", "ROUND_ROBIN", "LEAST_CONN", "x"]).to_owned()),
-                consistent_hash: dice.maybe(|dice| ConsistentHash {
-                    http_header_name: dice.maybe(Self::text),
-                    use_source_ip: dice.maybe(|dice| dice.one_in(2)),
-                    maglev: dice.maybe(|dice| Maglev { table_size: Some(dice.next()) }),
-                    minimum_ring_size: dice.maybe(Self::next),
-                    ..ConsistentHash::default()
-                }),
-                locality_lb_setting: dice.maybe(Self::localities),
-                warmup: dice.maybe(|dice| Warmup {
-                    duration: dice.maybe(Self::span),
-                    minimum_percent: dice.maybe(|dice| dice.pick(&[f64::NAN, 20.0, 200.0])),
-                    aggression: dice.maybe(|dice| dice.pick(&[0.0, 1.5, 1e300])),
-                }),
-                ..LoadBalancer::default()
-            }),
-            proxy_protocol: self.maybe(|dice| ProxyProtocol {
-                version: dice.maybe(|dice| dice.pick(&["V1", "V2", "x"]).to_owned()),
-            }),
-            connection_pool: self.maybe(|dice| ConnectionPool {
-                tcp: dice.maybe(|dice| TcpPool {
-                    max_connections: dice.maybe(Self::number),
-                    connect_timeout: dice.maybe(Self::span),
-                    idle_timeout: dice.maybe(Self::span),
-                    ..TcpPool::default()
-                }),
-                http: dice.maybe(|dice| HttpPool {
-                    http2_max_requests: dice.maybe(Self::number),
-                    max_concurrent_streams: dice.maybe(Self::number),
-                    max_retries: dice.maybe(Self::number),
-                    h2_upgrade_policy: dice.maybe(|dice| dice.pick(&["UPGRADE", "DEFAULT", "x"]).to_owned()),
-                    use_client_protocol: dice.maybe(|dice| dice.one_in(2)),
-                    ..HttpPool::default()
-                }),
-            }),
-            outlier_detection: self.maybe(|dice| OutlierDetection {
-                consecutive_5xx_errors: dice.maybe(|dice| dice.pick(&[0, 5])),
-                interval: dice.maybe(Self::span),
-                max_ejection_percent: dice.maybe(|dice| dice.pick(&[-1, 50, 1000])),
-                outlier_detection_http_error_codes: dice.some(2, |dice| dice.pick(&[429, 503, 0, 1000])),
-                ..OutlierDetection::default()
-            }),
-            retry_budget: self.maybe(|dice| RetryBudget {
-                percent: dice.maybe(|dice| dice.pick(&[f64::NAN, -1.0, 12.5, 1e300])),
-                ..RetryBudget::default()
-            }),
-            port_level_settings: self.some(1, |dice| PortTrafficPolicy {
-                port: PortSelector { number: dice.pick(PORTS) },
-                tls: dice.maybe(|dice| ClientTls {
-                    mode: dice.maybe(|dice| dice.pick(&["SIMPLE", "DISABLE"]).to_owned()),
-                    ..ClientTls::default()
-                }),
-                ..PortTrafficPolicy::default()
-            }),
-            ..TrafficPolicy::default()
-        }
-    }
-
     fn meta(&mut self, labels: Labels) -> Meta {
         Meta {
             namespace: self.pick(NAMESPACES).into(),
@@ -334,223 +144,51 @@ impl Dice {
         Arc::new(WithMeta { meta, spec })
     }
 
-    fn service(&mut self) -> Service {
-        Service {
-            address: match self.below(4) {
-                0 => ServiceAddress::Headless,
-                1 => {
-                    let name = match self.below(3) {
-                        0 => self.text(),
-                        1 => self.host(),
-                        _ => format!("{}.{}.svc.cluster.local", self.pick(NAMES), self.pick(NAMESPACES)),
-                    };
-                    ServiceAddress::ExternalName(name.into())
-                }
-                _ => ServiceAddress::ClusterIp(
-                    self.some(2, |dice| dice.pick(&["10.0.0.1", "::1"]).parse().unwrap()),
-                ),
-            },
-            ports: self.some(3, |dice| ServicePort {
-                name: dice.pick(PROTOCOLS).into(),
-                port: u16::try_from(dice.pick(&[0, 80, 443, 50_051, 15_001])).unwrap(),
-                app_protocol: dice.maybe(|dice| dice.pick(PROTOCOLS).into()),
-                ..ServicePort::default()
-            }),
-            internal_traffic_local: self.one_in(4),
-            traffic_distribution: self
-                .maybe(|dice| dice.pick(&["PreferSameZone", "PreferSameNode", "PreferClose", "x"]).into()),
-            ..Service::default()
+    /// A part of a place: one of two, or not known.
+    pub(crate) fn place(&mut self, of: &str) -> String {
+        match self.below(3) {
+            0 => String::new(),
+            which => format!("{of}{which}"),
         }
     }
 
-    fn slice(&mut self) -> EndpointSlice {
-        EndpointSlice {
-            service: self.pick(NAMES).into(),
-            ports: self.some(2, |dice| EndpointPort {
-                name: dice.pick(PROTOCOLS).into(),
-                port: dice.pick(&[0, 8080]),
-                ..EndpointPort::default()
-            }),
-            endpoints: self.some(3, |dice| Endpoint {
-                addresses: dice.some(1, |dice| dice.pick(&["10.1.0.1", "10.1.0.2", "::2"]).parse().unwrap()),
-                ready: dice.one_in(2),
-                serving: dice.one_in(2),
-                terminating: dice.one_in(3),
-                node: dice.maybe(|dice| dice.place("n").into()),
-                zone: dice.maybe(|dice| dice.pick(&["z1", "z2"]).into()),
-                pod: dice.maybe(|dice| dice.pick(NAMES).into()),
-                labels: dice.maybe(|dice| Arc::new(as_labels(dice.version()))),
-            }),
-            mirrored: self.one_in(4),
-        }
-    }
-
-    fn entry(&mut self) -> ServiceEntry {
-        ServiceEntry {
-            hosts: self.some(2, Self::host),
-            addresses: self.some(1, Self::text),
-            ports: self.some(2, |dice| ServiceEntryPort {
-                number: dice.pick(PORTS),
-                protocol: dice.maybe(|dice| dice.pick(PROTOCOLS).to_owned()),
-                name: dice.pick(PROTOCOLS).to_owned(),
-                target_port: dice.maybe(|dice| dice.pick(PORTS)),
-            }),
-            resolution: self
-                .maybe(|dice| dice.pick(&["STATIC", "DNS", "DNS_ROUND_ROBIN", "NONE", "x"]).to_owned()),
-            endpoints: self.some(2, Self::workload),
-            workload_selector: self.one_in(4).then(|| ServiceEntrySelector { labels: self.version() }),
-            export_to: self.export(),
-            ..ServiceEntry::default()
-        }
-    }
-
-    fn workload(&mut self) -> WorkloadEntry {
-        WorkloadEntry {
-            address: self.maybe(|dice| dice.pick(&["10.2.0.1", "host.example", "unix:///x", ""]).to_owned()),
-            labels: self.version(),
-            locality: self.maybe(|dice| dice.pick(&["r/z/s/t", "r", ""]).to_owned()),
-            weight: self.maybe(|dice| dice.pick(&[0, 1, u32::MAX])),
-            ..WorkloadEntry::default()
-        }
-    }
-
-    fn gateway(&mut self) -> Gateway {
-        Gateway {
-            servers: self.some(3, |dice| Server {
-                port: ServerPort {
-                    number: dice.pick(PORTS),
-                    protocol: dice.pick(&["HTTP", "grpc", "HTTPS", "TCP", ""]).to_owned(),
-                    ..ServerPort::default()
-                },
-                bind: dice.maybe(|dice| dice.pick(&["127.0.0.1", "::", "x"]).to_owned()),
-                hosts: dice.some(2, |dice| {
-                    let host = dice.host();
-                    if dice.one_in(3) { format!("{}/{host}", dice.pick(&["x", ".", "*", ""])) } else { host }
-                }),
-                tls: dice.maybe(|dice| ServerTls {
-                    https_redirect: dice.maybe(|dice| dice.one_in(2)),
-                    mode: dice.maybe(|dice| dice.pick(&["SIMPLE", "PASSTHROUGH"]).to_owned()),
-                    ..ServerTls::default()
-                }),
-                ..Server::default()
-            }),
-            selector: BTreeMap::new(),
-        }
-    }
-
-    fn object(&mut self) -> Object {
-        match self.below(11) {
-            10 => {
-                let resources = EnvoyResources {
-                    proxies: ProxySelector {
-                        kinds: self.some(1, |dice| dice.pick(&["sidecar", "gateway", "grpc"]).to_owned()),
-                        labels: if self.one_in(4) { self.version() } else { BTreeMap::new() },
-                    },
-                    operation: self.maybe(|dice| dice.pick(&["Add", "Replace"]).to_owned()),
-                    resources: self.some(2, |dice| {
-                        let kind =
-                            dice.pick(&["config.cluster.v3.Cluster", "config.route.v3.VirtualHost", "x"]);
-                        let name = dice.pick(&["", "a", "outbound|80||a.x.svc.cluster.local"]);
-                        serde_json::json!({
-                            "@type": format!("type.googleapis.com/envoy.{kind}"),
-                            "name": name,
-                            (dice.pick(&["alt_stat_name", "domains"])): dice.pick(&["x", "y"]),
-                        })
-                    }),
-                };
-                Object::EnvoyResources(self.with(resources))
-            }
-            9 => {
-                let sidecar = Sidecar {
-                    workload_selector: self.maybe(|dice| ServiceEntrySelector { labels: dice.version() }),
-                    egress: self.some(1, |dice| SidecarEgress {
-                        hosts: dice.some(3, |dice| {
-                            let namespace = dice.pick(&["*", ".", "~", "x", ""]);
-                            format!("{namespace}/{}", dice.host())
-                        }),
-                        ..SidecarEgress::default()
-                    }),
-                    outbound_traffic_policy: self.maybe(|dice| OutboundTrafficPolicy {
-                        mode: None,
-                        egress_proxy: dice.maybe(Self::destination),
-                    }),
-                    ..Sidecar::default()
-                };
-                Object::Sidecar(self.with(sidecar))
-            }
-            8 => {
-                let entry = self.workload();
-                Object::WorkloadEntry(self.with(entry))
-            }
-            0 => {
-                let service = self.service();
-                Object::Service(self.with(service))
-            }
-            1 | 2 => {
-                let slice = self.slice();
-                Object::EndpointSlice(self.with(slice))
-            }
-            3 => {
-                let labels = as_labels(self.version());
-                let meta = self.meta(labels);
-                let ips = self.some(2, |dice| dice.pick(&["10.1.0.1", "10.1.0.3", "::3"]).parse().unwrap());
-                Object::Pod(Arc::new(WithMeta { meta, spec: Pod { ips, ..Pod::default() } }))
-            }
-            4 => {
-                let service = VirtualService {
-                    hosts: self.some(3, Self::host),
-                    gateways: self
-                        .some(2, |dice| dice.pick(&["mesh", "a", "x/b", "./c", "a.y.svc"]).to_owned()),
-                    http: self.some(3, Self::rule),
-                    export_to: self.export(),
-                    ..VirtualService::default()
-                };
-                Object::VirtualService(self.with(service))
-            }
-            5 => {
-                let rule = DestinationRule {
-                    host: self.host(),
-                    traffic_policy: self.maybe(Self::policy),
-                    subsets: self.some(2, |dice| Subset {
-                        name: dice.pick(&["v1", "v2", ""]).to_owned(),
-                        labels: dice.version(),
-                        traffic_policy: dice.maybe(Self::policy),
-                    }),
-                    export_to: self.export(),
-                    workload_selector: None,
-                };
-                Object::DestinationRule(self.with(rule))
-            }
-            6 => {
-                let entry = self.entry();
-                Object::ServiceEntry(self.with(entry))
-            }
-            _ => {
-                let gateway = self.gateway();
-                Object::Gateway(self.with(gateway))
-            }
+    fn object(&mut self, kind: Kind) -> Object {
+        match kind {
+            Kind::Service => Object::Service(self.service()),
+            Kind::EndpointSlice => Object::EndpointSlice(self.slice()),
+            Kind::Pod => Object::Pod(self.pod()),
+            Kind::VirtualService => Object::VirtualService(self.virtual_service()),
+            Kind::DestinationRule => Object::DestinationRule(self.destination_rule()),
+            Kind::Gateway => Object::Gateway(self.gateway()),
+            Kind::ServiceEntry => Object::ServiceEntry(self.entry()),
+            Kind::WorkloadEntry => Object::WorkloadEntry(self.workload_entry()),
+            Kind::Sidecar => Object::Sidecar(self.sidecar()),
+            Kind::Telemetry => Object::Telemetry(self.telemetry()),
+            Kind::EnvoyResources => Object::EnvoyResources(self.envoy_resources()),
+            Kind::Secret => Object::Secret(self.secret()),
+            Kind::Descriptors => unreachable!("what is known of methods is not thrown"),
         }
     }
 
     /// Something that could happen next.
     pub(crate) fn change(&mut self) -> Change {
-        if self.one_in(5) {
-            let kinds = [
-                Kind::Service,
-                Kind::EndpointSlice,
-                Kind::Pod,
-                Kind::VirtualService,
-                Kind::DestinationRule,
-                Kind::Gateway,
-                Kind::ServiceEntry,
-                Kind::WorkloadEntry,
-                Kind::Sidecar,
-                Kind::EnvoyResources,
-            ];
-            let kind = self.pick(&kinds);
-            return Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES)));
+        let kind = self.pick(KINDS);
+        match self.one_in(5) {
+            true => Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES))),
+            false => Change::Apply(self.object(kind)),
         }
-        Change::Apply(self.object())
+    }
+
+    /// Things that happen until there is a world to look at; three of four worlds have an object of any one kind.
+    pub(crate) fn world(&mut self, further: usize) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for kind in KINDS {
+            if !self.one_in(4) {
+                changes.push(Change::Apply(self.object(*kind)));
+            }
+        }
+        changes.extend((0..further).map(|_| self.change()));
+        changes
     }
 }
 

@@ -1,9 +1,8 @@
 //! Golden translations: a world, and beside it what each kind of proxy is told, readable and complete.
 //!
-//! `golden/<name>/world.yaml` begins with comments that name the groups, one each:
-//! `# group: <kind> [as=<name>] [namespace=…] [labels=k=v,…] [locality=r/z/s] [node=…] [ask=name,…] [tcp]`;
-//! `# time: <seconds>` says what time it is there. What a group is told stands beside it in `<kind>.snap`, or under its
-//! name, the resources as JSON values and the problems as lines. `INSTA_UPDATE=always` writes them anew.
+//! `golden/<name>/world.yaml` begins with comments that name the groups ([`crate::header`]). What a group is told stands
+//! beside it in `<kind>.snap`, or under its name, the resources as JSON values and the problems as lines.
+//! `INSTA_UPDATE=always` writes them anew.
 
 use std::path::Path;
 

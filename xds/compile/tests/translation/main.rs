@@ -4,9 +4,11 @@
 
 mod dice;
 mod golden;
+mod header;
 mod incremental;
 mod lanes;
 mod methods;
+mod mistakes;
 mod properties;
 mod secrets;
 mod world;

@@ -1,13 +1,14 @@
 //! The golden worlds as they are read from their folders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use pilotage_compile::{DEFAULT_EGRESS_PORT, Group, Location, ProxyKind};
+use pilotage_compile::Group;
 use pilotage_protocol::Name;
 use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::{Change, Object, World};
+
+use crate::header::{Viewer, header};
 
 /// A world and a group that looks at it.
 pub(crate) struct Case {
@@ -61,54 +62,15 @@ pub(crate) fn read(folder: &Path) -> World {
 
 fn of_folder(folder: &Path) -> Vec<Case> {
     let text = std::fs::read_to_string(folder.join("world.yaml")).unwrap();
+    let header = header(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut world = read(folder);
-    let time = text.lines().find_map(|line| line.strip_prefix("# time: "));
-    world.set_time(time.map_or(0, |time| time.parse().unwrap()));
-    let groups = text.lines().filter_map(|line| line.strip_prefix("# group: "));
-    let cases: Vec<Case> = groups.map(|line| case(folder, &world, line)).collect();
-    assert!(!cases.is_empty(), "{} names no group", folder.display());
-    cases
-}
-
-fn case(folder: &Path, world: &World, line: &str) -> Case {
-    let mut words = line.split_whitespace();
-    let kind = words.next().unwrap();
-    let mut name = kind.to_owned();
-    let mut namespace = "default";
-    let mut labels = BTreeMap::new();
-    let mut asked = BTreeSet::new();
-    let mut tcp_egress = false;
-    let mut location = Location::default();
-    for word in words {
-        match word.split_once('=') {
-            Some(("namespace", value)) => namespace = value,
-            Some(("labels", list)) => {
-                for (key, value) in list.split(',').filter_map(|label| label.split_once('=')) {
-                    labels.insert(key.into(), value.into());
-                }
-            }
-            Some(("as", value)) => name = value.to_owned(),
-            Some(("locality", value)) => {
-                let mut parts = value.split('/').map(Arc::from);
-                location.region = parts.next().unwrap();
-                location.zone = parts.next().unwrap_or_default();
-                location.subzone = parts.next().unwrap_or_default();
-            }
-            Some(("node", value)) => location.node = value.into(),
-            Some(("ask", list)) => asked.extend(list.split(',').map(Name::from)),
-            _ => {
-                assert_eq!(word, "tcp", "in {}", folder.display());
-                tcp_egress = true;
-            }
-        }
-    }
-    let kind = match kind {
-        "sidecar" => ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress },
-        "intercepted" => ProxyKind::Intercepted,
-        "gateway" => ProxyKind::Gateway,
-        "grpc" => ProxyKind::Grpc,
-        other => panic!("{other} is no kind of proxy"),
+    world.set_time(header.time);
+    let case = |Viewer { name, group, asked }| Case {
+        folder: folder.to_owned(),
+        name,
+        world: world.clone(),
+        group,
+        asked,
     };
-    let group = Group { kind, namespace: namespace.into(), labels, location };
-    Case { folder: folder.to_owned(), name, world: world.clone(), group, asked }
+    header.viewers.into_iter().map(case).collect()
 }
