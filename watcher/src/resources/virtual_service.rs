@@ -27,6 +27,7 @@ pub struct VirtualService {
 
 /// One HTTP rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = with_former_name)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpRoute {
     /// A name for logs and stats.
@@ -62,6 +63,16 @@ pub struct HttpRoute {
     pub cors_policy: Option<CorsPolicy>,
     /// Header operations.
     pub headers: Option<Headers>,
+}
+
+/// Lists the former spelling of `mirrorPercent` too: what an API server does not find in a schema, it drops.
+fn with_former_name(schema: &mut schemars::Schema) {
+    let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+    if let Some(properties) = properties
+        && let Some(percent) = properties.get("mirrorPercent").cloned()
+    {
+        properties.insert("mirror_percent".to_owned(), percent);
+    }
 }
 
 /// Conditions that must all hold.

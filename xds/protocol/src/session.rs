@@ -207,8 +207,14 @@ impl Session {
         {
             return false;
         }
-        let base = Some(collection.clone());
-        let subscription = Subscription { interest, base, told: held.hash(), ..Subscription::default() };
+        let subscription = Subscription {
+            interest,
+            base: Some(collection.clone()),
+            told: held.hash(),
+            // What else it holds may still refer to what is taken away next.
+            unknown_until: Some(self.now + self.config.reference_wait),
+            ..Subscription::default()
+        };
         self.subscriptions.insert(resource_type.clone(), subscription);
         true
     }

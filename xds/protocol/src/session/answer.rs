@@ -74,6 +74,8 @@ pub(super) fn reject(
     // A full list without what the client may still have from an earlier stream would delete that: such a list is only
     // kept back as a whole, and sent again once anything in it changes.
     if is_list && new.len() > 1 && is_continued(subscription, &new) {
+        // What is to be taken away may be what is wrong with it, and would be in every list while it waits.
+        subscription.unknown_until = None;
         return Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Shared });
     }
     park(subscription, &new);
