@@ -4,6 +4,7 @@
 //! [`ControlPlane::shared`], or with [`ControlPlane::start`] where it kills the API server or deletes what others use.
 
 mod assets;
+mod audit;
 mod client;
 mod control_plane;
 mod identity;
@@ -13,6 +14,7 @@ mod schemas;
 mod toolchain;
 
 pub use assets::{Assets, KUBERNETES_VERSION};
+pub use audit::Audit;
 pub use client::{
     AnyObject, Namespace, apply, apply_cluster, apply_object, create_crds, delete_crd, resource, token,
 };

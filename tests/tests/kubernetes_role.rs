@@ -3,12 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, apply, apply_cluster, create_crds,
-    istio_crds, token,
+    Audit, Identity, Namespace, OUR_CRDS, Observer, apply, apply_cluster, create_crds, istio_crds, token,
 };
 use pilotage_tests::{Mesh, eventually};
 use pilotage_watcher::Kind;
@@ -54,19 +52,18 @@ fn given() -> Result<BTreeSet<Right>> {
     Ok(rights)
 }
 
-/// The rights that a log of the API server shows the user to have asked for.
-fn used(log: &Path) -> BTreeSet<Right> {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let used = events.filter(|event| event["user"]["username"] == USER).filter_map(|event| {
-        let object = event["objectRef"].as_object()?;
-        let part = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let resource = match part("subresource") {
-            sub if sub.is_empty() => part("resource"),
-            sub => format!("{}/{sub}", part("resource")),
-        };
-        Some((part("apiGroup"), resource, event["verb"].as_str()?.to_owned()))
-    });
+/// The rights that the user has asked for.
+fn used(audit: &Audit) -> BTreeSet<Right> {
+    let used =
+        audit.events().into_iter().filter(|event| event["user"]["username"] == USER).filter_map(|event| {
+            let object = event["objectRef"].as_object()?;
+            let part = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let resource = match part("subresource") {
+                sub if sub.is_empty() => part("resource"),
+                sub => format!("{}/{sub}", part("resource")),
+            };
+            Some((part("apiGroup"), resource, event["verb"].as_str()?.to_owned()))
+        });
     // What every user may ask has no resource, such as which kinds there are.
     used.filter(|(_, resource, _)| !resource.is_empty()).collect()
 }
@@ -74,23 +71,8 @@ fn used(log: &Path) -> BTreeSet<Right> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
-    std::fs::write(
-        &policy,
-        // What others do would only have to be read.
-        format!(
-            "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {{level: Metadata, \
-             users: ['{USER}']}}\n- level: None\n"
-        ),
-    )?;
-    let arguments = [
-        format!("--audit-policy-file={}", policy.display()),
-        format!("--audit-log-path={}", log.display()),
-        // A server that streams lists is asked for no other ones; both must be allowed.
-        "--feature-gates=WatchList=false".to_owned(),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
+    // A server that streams lists is asked for no other ones; both must be allowed.
+    let (cluster, audit) = Audit::start(&["--feature-gates=WatchList=false"]).await?;
     let client = cluster.client(Identity::Administrator).await?;
     apply_cluster(&client, ROLE).await?;
     let kubeconfig =
@@ -130,8 +112,9 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     assert!(matches!(review, Review::Bad(_)), "{review:?}");
 
     let written = || async {
-        let patched = used(&log).into_iter().filter(|(_, resource, _)| resource.ends_with("/status"));
-        let renewed = used(&log).contains(&("coordination.k8s.io".into(), "leases".into(), "update".into()));
+        let patched = used(&audit).into_iter().filter(|(_, resource, _)| resource.ends_with("/status"));
+        let renewed =
+            used(&audit).contains(&("coordination.k8s.io".into(), "leases".into(), "update".into()));
         (patched.count() == 8 && renewed).then_some(())
     };
     eventually("the status of every kind being written, and a lease renewed", written).await?;
@@ -140,9 +123,9 @@ async fn the_shipped_role_gives_what_is_used_and_no_more() -> Result<()> {
     let given = given()?;
     assert!(given.len() > 10, "{given:?}");
     // The log is written a moment after the answer.
-    let equal = || async { (used(&log) == given).then_some(()) };
+    let equal = || async { (used(&audit) == given).then_some(()) };
     let outcome = eventually("every right being used, and no other", equal).await;
-    let used = used(&log);
+    let used = used(&audit);
     outcome.with_context(|| format!("{:#?}", used.symmetric_difference(&given).collect::<Vec<_>>()))?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use pilotage::tools::ReservedPort;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Options, Said, apply, apply_cluster, create_crds,
+    Audit, ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Said, apply, apply_cluster, create_crds,
     istio_crds, own_address, token,
 };
 use pilotage_tests::{
@@ -16,7 +16,7 @@ use pilotage_tests::{
 };
 use pilotage_watcher::kubernetes::{Options as Following, SecretReferences, secret_source_name};
 use pilotage_watcher::{Kind, ObjectKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
 const HOST: &str = "echo.example.com";
@@ -124,13 +124,7 @@ subjects:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_secret_reaches_a_live_gateway_by_a_role_for_that_secret_alone() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
-    std::fs::write(&policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n")?;
-    let arguments =
-        [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", log.display())];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
+    let (cluster, audit) = Audit::start(&[]).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
     create_crds(&client, OUR_CRDS).await?;
@@ -178,9 +172,9 @@ async fn a_renewed_secret_reaches_a_live_gateway_by_a_role_for_that_secret_alone
     }
     traffic.stop().await?.none_failed()?;
 
-    let asked: BTreeSet<String> = std::fs::read_to_string(&log)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+    let asked: BTreeSet<String> = audit
+        .events()
+        .iter()
         .filter(|event| event["user"]["username"] == "system:serviceaccount:pilotage-system:pilotage")
         .filter(|event| event["objectRef"]["resource"] == "secrets")
         .map(|event| event["objectRef"]["name"].as_str().unwrap_or("all of them").to_owned())

@@ -12,8 +12,8 @@ use kube::Client;
 use kube::api::ListParams;
 use pilotage::tools::ReservedPort;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply, apply_cluster, create_crds, istio_crds,
-    own_address, resource, token,
+    Audit, Identity, Namespace, OUR_CRDS, apply, apply_cluster, create_crds, istio_crds, own_address,
+    resource, token,
 };
 use pilotage_tests::{Backend, Dialect, Mesh, Proxy, endpoint_slice, eventually, service};
 use serde_json::{Value, json};
@@ -69,28 +69,21 @@ async fn holder(client: &Client) -> Result<String> {
     Ok(lease["spec"]["holderIdentity"].as_str().context("a holder")?.to_owned())
 }
 
-/// How often the status of a VirtualService was written, by the API server's log.
-fn writes(log: &Path) -> usize {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events
-        .filter(|event| event["objectRef"]["resource"] == "virtualservices" && event["verb"] == "patch")
-        .filter(|event| event["objectRef"]["subresource"] == "status")
-        .count()
+/// How often the status of a VirtualService was written.
+fn writes(audit: &Audit) -> usize {
+    let is_write = |event: &&Value| {
+        let object = &event["objectRef"];
+        object["resource"] == "virtualservices"
+            && object["subresource"] == "status"
+            && event["verb"] == "patch"
+    };
+    audit.events().iter().filter(is_write).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_replica_writes_what_became_of_an_object_at_the_clients_of_all() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
-    fs::write(
-        &policy,
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n",
-    )?;
-    let arguments =
-        [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", log.display())];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
+    let (cluster, audit) = Audit::start(&[]).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
     create_crds(&client, OUR_CRDS).await?;
@@ -135,18 +128,18 @@ async fn one_replica_writes_what_became_of_an_object_at_the_clients_of_all() -> 
     ensure!(told.len() == 1 && told[0].data["regarding"]["name"] == "echo", "{told:?}");
 
     // A thousand changes, of which each is another generation, and few writes.
-    let (before, began) = (writes(&log), Instant::now());
+    let (before, began) = (writes(&audit), Instant::now());
     for edition in 2..1_002 {
         apply(&client, "demo", &rule(edition, "echo.demo.svc.cluster.local")).await?;
     }
     condition(&client, "Programmed", "True", "Programmed").await?;
-    let (written, seconds) = (writes(&log) - before, began.elapsed().as_secs_f64());
+    let (written, seconds) = (writes(&audit) - before, began.elapsed().as_secs_f64());
     println!("1,000 changes in {seconds:.1} s: {written} writes");
     ensure!(written as f64 <= 2.0 * seconds + 4.0, "{written} writes in {seconds} s");
     // Nothing changes, and nothing is written, for as long as every lease takes.
-    let settled = writes(&log);
+    let settled = writes(&audit);
     tokio::time::sleep(Duration::from_secs(4)).await;
-    ensure!(writes(&log) == settled, "something is written though nothing has changed");
+    ensure!(writes(&audit) == settled, "something is written though nothing has changed");
 
     // The replica that does not write is killed: first it is not heard, and then it is gone.
     let writer = holder(&client).await?;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use kube::Client;
 use kube::api::DeleteParams;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply, apply_cluster, create_crds, istio_crds,
-    own_address, resource, token,
+    Audit, Identity, Namespace, OUR_CRDS, apply, apply_cluster, create_crds, istio_crds, own_address,
+    resource, token,
 };
 use pilotage_tests::{Asker, Backend, Dialect, Mesh, Proxy, calls, endpoint_slice, service};
 use serde_json::{Value, json};
@@ -54,15 +54,7 @@ fn base64_of(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_says_which_pod_a_client_is_and_no_other_may_be_claimed() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (policy, log) = (folder.path().join("policy.yaml"), folder.path().join("audit.log"));
-    fs::write(
-        &policy,
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n",
-    )?;
-    let arguments =
-        [format!("--audit-policy-file={}", policy.display()), format!("--audit-log-path={}", log.display())];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let cluster = ControlPlane::start(Options { api_server: &arguments }).await?;
+    let (cluster, audit) = Audit::start(&[]).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
     create_crds(&client, OUR_CRDS).await?;
@@ -121,12 +113,11 @@ async fn a_token_says_which_pod_a_client_is_and_no_other_may_be_claimed() -> Res
     let mut caller = proxy.client("echo.demo.svc.cluster.local:80").await?;
     calls(&mut caller, 20, &[]).await.none_failed()?;
 
-    let text = fs::read_to_string(&log)?;
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let reviews = events
-        .filter(|event| event["objectRef"]["resource"] == "tokenreviews")
-        .filter(|event| event["user"]["username"] == "system:serviceaccount:pilotage-system:pilotage")
-        .count();
+    let is_review = |event: &&Value| {
+        event["objectRef"]["resource"] == "tokenreviews"
+            && event["user"]["username"] == "system:serviceaccount:pilotage-system:pilotage"
+    };
+    let reviews = audit.events().iter().filter(is_review).count();
     // One for each token that has to be asked about, however often it came.
     ensure!(reviews == 4, "{reviews} reviews");
     let log = mesh.log()?;
