@@ -373,7 +373,7 @@ impl Session {
                 && !subscription.answer_due
                 && subscription.search.is_none()
                 && subscription.overlay.iter().all(|(name, exception)| {
-                    let rejected = exception.rejected.map(|(_, version)| version);
+                    let rejected = exception.rejected;
                     let is_rejected =
                         rejected.is_some() && rejected == target.get(name).map(|wanted| wanted.version());
                     is_rejected || exception.is_pinned

@@ -7,11 +7,11 @@ use super::plan::{Judged, Judgement, Plan, Verdict};
 use super::sent::Sent;
 use super::subscription::{Claim, Exception, Held, Subscription};
 use super::{heartbeat, overdue};
+use crate::collection::entry_hash;
 use crate::response::{Contents, Lifetimes, Nonce};
-use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
-
-/// The nonce of no response.
-const NO_RESPONSE: Nonce = Nonce(0);
+use crate::{
+    Collection, Dialect, Interest, Name, Reference, Resource, ResourceType, Response, Revision, Version,
+};
 
 /// What a response needs beside the plan.
 pub(super) struct Context {
@@ -37,7 +37,7 @@ pub(super) fn apply(
     let Plan { target, judgement } = plan;
     subscription.claim = Claim::Nothing;
     let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
-    let is_continued = is_full && subscription.is_returning && subscription.base.is_none();
+    let is_continued = std::mem::take(&mut subscription.is_returning);
     let is_probe = subscription.search.is_some();
     let former = (subscription.base.clone(), subscription.interest.clone());
     let mut upserts: Vec<Resource> = Vec::new();
@@ -76,13 +76,11 @@ pub(super) fn apply(
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
                 // Whatever becomes of it, a name that was asked for is answered.
                 let asked = former.asked || subscription.interest.names(&name);
-                subscription.set_exception(
-                    name,
-                    Exception { held: before, asked, deadline: None, is_pinned: false, ..former },
-                );
+                subscription
+                    .set_exception(name, Exception { held: before, asked, is_pinned: false, ..former });
             }
             Verdict::Spare(version) => {
-                let rejected = Some((NO_RESPONSE, version));
+                let rejected = Some(version);
                 subscription
                     .set_exception(name, Exception { held: before, rejected, ..Exception::default() });
             }
@@ -97,7 +95,7 @@ pub(super) fn apply(
                 let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
                 let is_new = before.resource() != target.get(&name);
                 subscription.settle(&name, &target);
-                if was_asked || !is_held_by(&former, &name, &before) {
+                if was_asked || !is_held_by(&former, is_continued, &name, &before) {
                     before_response.push((name.clone(), before));
                 }
                 match verdict {
@@ -126,10 +124,8 @@ pub(super) fn apply(
     let resources = if is_all && (is_full || is_whole || upserts.len() == target.len()) {
         Contents::Whole(target)
     } else if is_full {
-        let nevertheless =
-            subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
-        let nevertheless = nevertheless.filter_map(|(name, _)| target.get(name));
-        let mut held: Vec<Resource> = subscription.held_resources().chain(nevertheless).cloned().collect();
+        let listed = subscription.held_resources().chain(subscription.listed_nevertheless());
+        let mut held: Vec<Resource> = listed.cloned().collect();
         held.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         Contents::Some(held.into())
     } else {
@@ -143,7 +139,7 @@ pub(super) fn apply(
     }
     let response = Response {
         resource_type: resource_type.clone(),
-        version: crate::Version(subscription.told),
+        version: version(subscription, is_full),
         nonce: context.nonce,
         revision: context.revision,
         resources,
@@ -182,7 +178,8 @@ pub(super) fn beat(
     }
     let heartbeats = heartbeat::due(subscription, resource_type, context.now)?;
     subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
-    let (version, nonce, revision) = (crate::Version(subscription.told), context.nonce, context.revision);
+    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+    let (version, nonce, revision) = (version(subscription, is_full), context.nonce, context.revision);
     let nothing = Contents::Some(Arc::default());
     let former = (subscription.base.clone(), subscription.interest.clone());
     let identity = (nonce, version, revision);
@@ -209,16 +206,25 @@ fn follow(resource: &Resource, children: &mut Vec<Reference>) {
     children.extend(awaited.cloned());
 }
 
+/// The version of what a response leads to, with what it lists though the client has rejected it: it accepts that if it
+/// accepts the response.
+fn version(subscription: &Subscription, is_full: bool) -> Version {
+    let nevertheless = is_full.then(|| subscription.listed_nevertheless().map(entry_hash));
+    Version(nevertheless.into_iter().flatten().fold(subscription.told, u64::wrapping_add))
+}
+
 /// Whether `before` is what the former base and interest say, so that it needs no record of its own.
 fn is_held_by(
-    (base, interest): &(Option<Arc<crate::Collection>>, crate::Interest),
+    (base, interest): &(Option<Arc<Collection>>, Interest),
+    is_continued: bool,
     name: &Name,
     before: &Held,
 ) -> bool {
     let of_base = base.as_ref().filter(|_| interest.covers(name)).and_then(|base| base.get(name));
     match before {
+        Held::Stale => is_continued,
+        _ if is_continued => false,
         Held::Nothing => of_base.is_none(),
-        Held::Stale => false,
         Held::Resource(resource) => of_base == Some(resource),
     }
 }

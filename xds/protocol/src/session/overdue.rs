@@ -45,8 +45,7 @@ pub(super) fn hear(
                 continue;
             }
             let former = subscription.overlay.get(name).cloned().unwrap_or_default();
-            let rejected =
-                if is_uncertain { former.rejected } else { Some((overdue.nonce, resource.version())) };
+            let rejected = if is_uncertain { former.rejected } else { Some(resource.version()) };
             subscription.set_exception(name.clone(), Exception { held, rejected, is_uncertain, ..former });
         }
     }

@@ -158,6 +158,7 @@ impl Precedent {
         let former = (subscription.base.replace(target), subscription.interest.clone());
         subscription.told = self.told;
         subscription.answer_due = self.answer_still_due;
+        subscription.is_returning = false;
         let mut response = self.response.clone()?;
         (response.nonce, response.revision) = (context.nonce, context.revision);
         if context.lifetimes == Lifetimes::Said {
