@@ -22,6 +22,13 @@ pub type Origin = Arc<dyn Any + Send + Sync>;
 /// A content hash; equal content has an equal version on every replica and after every restart.
 ///
 /// On the wire it is 16 lower-case hexadecimal digits.
+///
+/// ```
+/// use pilotage_protocol::Version;
+///
+/// let version = Version::of(b"an encoded message");
+/// assert_eq!(version.to_string().parse(), Ok(version));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -64,6 +71,18 @@ impl Reference {
 }
 
 /// One immutable resource; cloning it counts a reference and copies nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use pilotage_protocol::{Reference, Resource, ResourceType};
+///
+/// let route = Resource::new("local", &b"an encoded RouteConfiguration"[..])
+///     .with_references([Reference::new(ResourceType::Cluster, "red")])
+///     .with_ttl(Duration::from_secs(60));
+/// assert_eq!((&**route.name(), route.references().len()), ("local", 1));
+/// // Equal bytes have an equal version, on every replica.
+/// assert_eq!(route.version(), Resource::new("other", route.body().clone()).version());
+/// ```
 #[derive(Clone)]
 pub struct Resource(Arc<Content>);
 
