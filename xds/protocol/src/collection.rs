@@ -152,13 +152,13 @@ impl Collection {
 
     fn count(&mut self, resource: &Resource) {
         self.hash = self.hash.wrapping_add(entry_hash(resource));
-        self.bytes += resource.body().len();
+        self.bytes += resource.body_len();
         self.mortals += usize::from(resource.ttl().is_some());
     }
 
     fn uncount(&mut self, resource: &Resource) {
         self.hash = self.hash.wrapping_sub(entry_hash(resource));
-        self.bytes -= resource.body().len();
+        self.bytes -= resource.body_len();
         self.mortals -= usize::from(resource.ttl().is_some());
     }
 

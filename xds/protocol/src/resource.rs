@@ -90,10 +90,17 @@ pub struct Resource(Arc<Content>);
 struct Content {
     name: Name,
     version: Version,
-    body: Bytes,
+    body: Body,
     ttl: Option<Duration>,
     references: Arc<[Reference]>,
     origin: Option<Origin>,
+}
+
+/// An encoded message in one piece, or in several: a table of many parts of which one changed shares all others.
+#[derive(Clone)]
+enum Body {
+    Whole(Bytes),
+    Pieces { pieces: Arc<[Bytes]>, len: usize },
 }
 
 impl Resource {
@@ -107,7 +114,17 @@ impl Resource {
 
     /// A resource under a version computed elsewhere, where encoded bytes are not a stable identity.
     pub fn versioned(name: impl Into<Name>, version: Version, body: impl Into<Bytes>) -> Self {
-        let (name, body) = (name.into(), body.into());
+        Self::of(name.into(), version, Body::Whole(body.into()))
+    }
+
+    /// A resource whose encoded message is these pieces, one after the other, under a version computed elsewhere.
+    pub fn in_pieces(name: impl Into<Name>, version: Version, pieces: impl Into<Arc<[Bytes]>>) -> Self {
+        let pieces = pieces.into();
+        let len = pieces.iter().map(Bytes::len).sum();
+        Self::of(name.into(), version, Body::Pieces { pieces, len })
+    }
+
+    fn of(name: Name, version: Version, body: Body) -> Self {
         let name = match normalised(&name) {
             Cow::Borrowed(_) => name,
             Cow::Owned(name) => name.into(),
@@ -137,13 +154,10 @@ impl Resource {
         self
     }
 
-    /// The same resource with a list of references that successors share: a table of many routes has thousands, which
-    /// hardly ever change. They have to be sorted, each once; others are put in order, at the cost of a copy.
-    pub fn with_shared_references(mut self, references: &Arc<[Reference]>) -> Self {
-        if !references.is_sorted_by(|one, next| one < next) {
-            return self.with_references(references.iter().cloned());
-        }
-        Arc::make_mut(&mut self.0).references = references.clone();
+    /// The same resource with the references of another one: a table of many routes has thousands, which hardly ever
+    /// change from one to its successor.
+    pub fn with_references_of(mut self, other: &Self) -> Self {
+        Arc::make_mut(&mut self.0).references = other.0.references.clone();
         self
     }
 
@@ -163,9 +177,28 @@ impl Resource {
         self.0.version
     }
 
-    /// The encoded message.
-    pub fn body(&self) -> &Bytes {
-        &self.0.body
+    /// The encoded message; one of several pieces is joined, at the cost of a copy.
+    pub fn body(&self) -> Bytes {
+        match &self.0.body {
+            Body::Whole(body) => body.clone(),
+            Body::Pieces { pieces, .. } => pieces.concat().into(),
+        }
+    }
+
+    /// The pieces of the encoded message, in order.
+    pub fn body_pieces(&self) -> &[Bytes] {
+        match &self.0.body {
+            Body::Whole(body) => std::slice::from_ref(body),
+            Body::Pieces { pieces, .. } => pieces,
+        }
+    }
+
+    /// The length of the encoded message, in bytes.
+    pub fn body_len(&self) -> usize {
+        match &self.0.body {
+            Body::Whole(body) => body.len(),
+            Body::Pieces { len, .. } => *len,
+        }
     }
 
     /// How long a client may keep the resource without a heartbeat; `None` is for ever.

@@ -107,7 +107,7 @@ fn fill(judged: &mut [Judged], room: usize) {
         let Verdict::Send(resource) = &one.verdict else {
             continue;
         };
-        bytes = bytes.saturating_add(resource.body().len());
+        bytes = bytes.saturating_add(resource.body_len());
         if bytes > room && !is_first {
             one.verdict = Verdict::Later;
         }
