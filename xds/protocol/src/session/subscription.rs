@@ -287,8 +287,7 @@ impl Subscription {
         let contents = latest.into_iter().chain(&self.overdue).filter_map(Sent::contents);
         for name in contents.flat_map(|contents| contents.iter().map(Resource::name)) {
             if new.covers(name) && !old.covers(name) {
-                let unknown = || Exception { held: Held::Stale, ..Exception::default() };
-                self.overlay.entry(name.clone()).or_insert_with(unknown).is_uncertain = true;
+                self.overlay.entry(name.clone()).or_default().held = Held::Stale;
             }
         }
     }
