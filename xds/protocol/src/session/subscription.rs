@@ -281,7 +281,8 @@ impl Subscription {
     }
 
     /// Notes what unanswered responses bring under names that were given up after they were sent, and are covered
-    /// again: the client takes it when it arrives, whatever it asked for in between.
+    /// again: the client takes it when it arrives, whatever it asked for in between. Two responses are remembered, so
+    /// that a client that never answers takes no more memory than others.
     fn expect_what_is_on_its_way(&mut self, old: &Interest, new: &Interest) {
         let latest = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
         let contents = latest.into_iter().chain(&self.overdue).filter_map(Sent::contents);
