@@ -36,4 +36,4 @@ pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
 pub use relay::Relay;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
-pub use traffic::{Outcomes, Traffic, calls, until_left_out};
+pub use traffic::{Outcomes, Streams, Traffic, calls, until_left_out};

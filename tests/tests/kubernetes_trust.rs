@@ -4,79 +4,61 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use kube::Client;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kube::api::DeleteParams;
-use pilotage_tests::kubernetes::{
-    Audit, Identity, Namespace, OUR_CRDS, apply, apply_cluster, create_crds, istio_crds, own_address,
-    resource, token,
+use pilotage_tests::kubernetes::{Installation, apply, own_address, resource};
+use pilotage_tests::{
+    Asker, Backend, Dialect, Mesh, PATIENCE, Proxy, Told, calls, endpoint_slice, eventually, service,
 };
-use pilotage_tests::{Asker, Backend, Dialect, Mesh, Proxy, calls, endpoint_slice, service};
 use serde_json::{Value, json};
-use tonic::Code;
-
-const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
-
-/// A Pod of the account `web`, and a token that is bound to it.
-async fn pod_token(client: &Client, pod: &str, audience: &str) -> Result<String> {
-    let manifest = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}}}\nspec: {{serviceAccountName: web, containers: [{{name: a, \
-         image: a}}]}}\n"
-    );
-    let applied = apply(client, "demo", &manifest).await?;
-    let uid = applied[0].metadata.uid.clone().context("a uid")?;
-    let bound = json!({"kind": "Pod", "apiVersion": "v1", "name": pod, "uid": uid});
-    token(client, "demo", "web", &json!({"audiences": [audience], "boundObjectRef": bound})).await
-}
+use tokio::time::timeout;
+use tonic::{Code, Status};
 
 /// The same token with an end in the past.
 fn ended(token: &str) -> String {
     let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
-    parts[1] = base64_of(br#"{"exp":1000000000}"#);
+    parts[1] = BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1000000000}"#);
     parts.join(".")
 }
 
-/// Base64 as tokens have it.
-fn base64_of(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
+/// What a client is told, without acknowledging it, until the stream ends.
+async fn end_of(mut told: Told) -> Result<Status> {
+    let ended = async {
+        loop {
+            match told.next.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => anyhow::bail!("the stream ends in order"),
+                Err(status) => return Ok(status),
+            }
         }
-    }
-    text
+    };
+    timeout(PATIENCE, ended).await?
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_says_which_pod_a_client_is_and_no_other_may_be_claimed() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (cluster, audit) = Audit::start(&[]).await?;
-    let client = cluster.client(Identity::Administrator).await?;
-    create_crds(&client, &istio_crds().await?).await?;
-    create_crds(&client, OUR_CRDS).await?;
-    apply_cluster(&client, ROLE).await?;
-    Namespace::ensure(&client, "demo").await?;
-    apply(&client, "demo", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n").await?;
+    let installed = Installation::start().await?;
+    let client = &installed.client;
     let backend = Backend::start_on(SocketAddr::new(own_address()?, 0), "one", "v1").await?;
-    apply(&client, "demo", &service("echo", 80)).await?;
-    apply(&client, "demo", &endpoint_slice("echo", &backend)).await?;
+    apply(client, "demo", &service("echo", 80)).await?;
+    apply(client, "demo", &endpoint_slice("echo", &backend)).await?;
 
-    let ours = cluster.kubeconfig_with(&token(&client, "pilotage-system", "pilotage", &json!({})).await?)?;
-    let ours = ours.to_str().context("a path that is text")?;
-    let arguments = ["--kubernetes", "--kubeconfig", ours, "--token-audience", "pilotage"];
+    let ours = installed.kubeconfig().await?;
+    let arguments = ["--kubernetes", "--kubeconfig", &ours, "--token-audience", "pilotage"];
     let mesh = Mesh::start_with(&[], &arguments).await?;
 
-    let web = pod_token(&client, "web-1", "pilotage").await?;
+    let web = installed.pod_token("web-1", "{}", "pilotage").await?;
     for _ in 0..5 {
         Asker::sidecar("web-1", "demo").with_token(&web).ask(mesh.xds()).await?;
     }
-    let other_audience = pod_token(&client, "web-1", "elsewhere").await?;
-    let gone = pod_token(&client, "web-2", "pilotage").await?;
-    let pods = resource(&client, "v1", "Pod", Some("demo"))?;
+    let other_audience = installed.pod_token("web-1", "{}", "elsewhere").await?;
+    let gone = installed.pod_token("web-2", "{}", "pilotage").await?;
+    let pods = resource(client, "v1", "Pod", Some("demo"))?;
     pods.delete("web-2", &DeleteParams::default().grace_period(0)).await?;
     let altered = ended(&web);
     let refused = [
@@ -117,7 +99,7 @@ async fn a_token_says_which_pod_a_client_is_and_no_other_may_be_claimed() -> Res
         event["objectRef"]["resource"] == "tokenreviews"
             && event["user"]["username"] == "system:serviceaccount:pilotage-system:pilotage"
     };
-    let reviews = audit.events().iter().filter(is_review).count();
+    let reviews = installed.audit.events().iter().filter(is_review).count();
     // One for each token that has to be asked about, however often it came.
     ensure!(reviews == 4, "{reviews} reviews");
     let log = mesh.log()?;
@@ -125,5 +107,73 @@ async fn a_token_says_which_pod_a_client_is_and_no_other_may_be_claimed() -> Res
         let signature = secret.rsplit('.').next().unwrap();
         ensure!(!log.contains(signature), "the log has a token");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_token_that_it_was_opened_with() -> Result<()> {
+    let installed = Installation::start().await?;
+    let ours = installed.kubeconfig().await?;
+    let arguments = ["--kubernetes", "--kubeconfig", &ours, "--token-audience", "pilotage"];
+    let mesh = Mesh::start_with(&[], &arguments).await?;
+    apply(&installed.client, "demo", &service("echo", 80)).await?;
+
+    let lasting = installed.pod_token("web-1", "{}", "pilotage").await?;
+    // What the API server says of the Pod and its account, with an end that is near.
+    let payload = lasting.split('.').nth(1).context("a payload")?;
+    let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?;
+    let end = UNIX_EPOCH + Duration::from_secs(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 6);
+    claims["exp"] = json!(end.duration_since(UNIX_EPOCH)?.as_secs());
+    let short = installed.cluster.signed_token(&claims)?;
+
+    let mut others = Asker::sidecar("web-1", "demo").with_token(&lasting).ask(mesh.xds()).await?;
+    let opened = Asker::sidecar("web-1", "demo").with_token(&short).ask(mesh.xds()).await?;
+    let ended = end_of(opened).await?;
+    ensure!(ended.code() == Code::Unauthenticated && ended.message().contains("renewed"), "{ended}");
+    // Never later than the token; a moment is for the way to here.
+    let late = SystemTime::now().duration_since(end).unwrap_or_default();
+    ensure!(late < Duration::from_millis(500), "{late:?} late");
+    ensure!(timeout(Duration::ZERO, others.next.message()).await.is_err(), "other streams go on");
+    mesh.logged(&["the stream ends", "renewed"]).await?;
+    let times = mesh.log()?.lines().filter(|line| line.contains("renewed")).count();
+    ensure!(times == 1, "it is in the log {times} times");
+    // It cannot come back with it: not even where a review is remembered.
+    let again = async || Asker::sidecar("web-1", "demo").with_token(&short).ask(mesh.xds()).await.err();
+    let over = || async { again().await.filter(|status| status.message().contains("the token ended")) };
+    let refused = eventually("the token being over", over).await?;
+    ensure!(refused.code() == Code::Unauthenticated, "{refused}");
+    Ok(())
+}
+
+/// The listeners that a gateway is told of, by the labels of its Pod and not by what it says that they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_is_told_what_its_own_labels_select_whatever_it_says() -> Result<()> {
+    let installed = Installation::start().await?;
+    let ours = installed.kubeconfig().await?;
+    let arguments = ["--kubernetes", "--kubeconfig", &ours, "--token-audience", "pilotage"];
+    let mesh = Mesh::start_with(&[], &arguments).await?;
+    let manifests = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\nspec:\n  selector: {istio: \
+                     ingressgateway}\n  servers: [{port: {number: 8080, name: grpc, protocol: GRPC}, hosts: \
+                     [echo.example.com]}]\n";
+    apply(&installed.client, "demo", manifests).await?;
+    let labels = "{istio: ingressgateway}";
+    let edge = installed.pod_token("edge-1", labels, "pilotage").await?;
+    let web = installed.pod_token("web-1", "{app: web}", "pilotage").await?;
+    let gateway = |id: &str, token: &str| {
+        let asker = Asker::sidecar(id, "demo").with_token(token).labelled(&[("istio", "ingressgateway")]);
+        Asker { kind: "gateway".into(), ..asker }
+    };
+    let is_told = |asker: Asker| {
+        let xds = mesh.xds();
+        async move { asker.listeners(xds).await.ok().filter(|told| !told.is_empty()) }
+    };
+    eventually("the gateway's listener", || is_told(gateway("edge-1", &edge))).await?;
+    let told = gateway("web-1", &web).listeners(mesh.xds()).await?;
+    ensure!(told.is_empty(), "it says that it is a gateway, and is told {told:?}");
+    // Once its Pod has the label, it is one.
+    let label = json!({"metadata": {"labels": {"istio": "ingressgateway"}}});
+    let pods = resource(&installed.client, "v1", "Pod", Some("demo"))?;
+    pods.patch("web-1", &Default::default(), &kube::api::Patch::Merge(label)).await?;
+    eventually("the listener of who is a gateway now", || is_told(gateway("web-1", &web))).await?;
     Ok(())
 }

@@ -4,12 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use pilotage_tests::{
-    Asker, Authority, Backend, Dialect, Issued, Mesh, Proxy, TlsClient, endpoint_slice, eventually, routing,
-    service,
+    Asker, Authority, Backend, Dialect, Issued, Mesh, PATIENCE, Proxy, TlsClient, endpoint_slice, eventually,
+    routing, service,
 };
+use tokio::time::timeout;
 use tonic::Code;
 
 const WEB: &str = "spiffe://example.org/ns/demo/sa/web";
@@ -184,5 +186,27 @@ async fn where_a_certificate_is_optional_strangers_may_be_anything_but_gateways(
     ensure!(status.code() == Code::Unauthenticated && status.message().contains("private keys"), "{status}");
     let known = TlsClient::new(&authority, Some(&authority.issue(WEB)?))?;
     gateway.over(&known).ask(mesh.xds()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_certificate_that_it_was_opened_with() -> Result<()> {
+    let files = Files::new()?;
+    let authority = Authority::new()?;
+    files.issue("server", &authority.issue("127.0.0.1")?)?;
+    files.authority("clients.crt", &authority)?;
+    let mesh = mesh(&files, &[], &service("echo", 80)).await?;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let short = TlsClient::new(&authority, Some(&authority.issue_until(WEB, Some(end))?))?;
+    let long = TlsClient::new(&authority, Some(&authority.issue(WEB)?))?;
+    let mut lasting = Asker::sidecar("web-2", "demo").over(&long).ask(mesh.xds()).await?;
+    let mut ending = Asker::sidecar("web-1", "demo").over(&short).ask(mesh.xds()).await?;
+    let ended =
+        timeout(PATIENCE, ending.next.message()).await?.err().context("the stream ends with an error")?;
+    ensure!(ended.code() == Code::Unauthenticated && ended.message().contains("renewed"), "{ended}");
+    // Never later than the certificate; a moment is for the way to here.
+    let late = SystemTime::now().duration_since(end).unwrap_or_default();
+    ensure!(late < Duration::from_millis(500), "{late:?} late");
+    ensure!(timeout(Duration::ZERO, lasting.next.message()).await.is_err(), "other streams go on");
     Ok(())
 }
