@@ -1,7 +1,5 @@
 //! Secrets of a cluster: those that something refers to, each by its name, and no other.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 

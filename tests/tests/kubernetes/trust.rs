@@ -1,7 +1,5 @@
 //! Who is served in a cluster: service-account tokens, reviewed by a real API server.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +10,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kube::api::DeleteParams;
 use pilotage_tests::kubernetes::{Installation, apply, own_address, resource};
 use pilotage_tests::{
-    Asker, Backend, Dialect, Mesh, PATIENCE, Proxy, Told, calls, endpoint_slice, eventually, service,
+    Asker, Authority, Backend, Dialect, GrpcClient, Mesh, PATIENCE, Proxy, Told, calls, endpoint_slice,
+    eventually, service,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -175,5 +174,38 @@ async fn a_pod_is_told_what_its_own_labels_select_whatever_it_says() -> Result<(
     let pods = resource(&installed.client, "v1", "Pod", Some("demo"))?;
     pods.patch("web-1", &Default::default(), &kube::api::Patch::Merge(label)).await?;
     eventually("the listener of who is a gateway now", || is_told(gateway("web-1", &web))).await?;
+    Ok(())
+}
+
+/// gRPC sends the token of its bootstrap over TLS, and to nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxyless_client_shows_its_token() -> Result<()> {
+    let files = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = files.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let installed = Installation::start().await?;
+    let backend = Backend::start_on(SocketAddr::new(own_address()?, 0), "one", "v1").await?;
+    apply(&installed.client, "demo", &service("echo", 80)).await?;
+    apply(&installed.client, "demo", &endpoint_slice("echo", &backend)).await?;
+    let authority = Authority::new()?;
+    let certificate = authority.issue("127.0.0.1")?;
+    let (chain, key) = (file("tls.crt", &certificate.certificate)?, file("tls.key", &certificate.key)?);
+    let ours = installed.kubeconfig().await?;
+    let arguments =
+        ["--kubernetes", "--kubeconfig", &ours, "--token-audience", "pilotage", "--tls-cert", &chain];
+    let mesh = Mesh::start_with(&[], &[&arguments[..], &["--tls-key", &key]].concat()).await?;
+
+    let token = file("token", &installed.pod_token("web-1", "{}", "pilotage").await?)?;
+    let shown = ["--tls-ca", &file("ca.crt", authority.certificate())?, "--token-file", &token];
+    let host = "echo.demo.svc.cluster.local:80";
+    let mut web = GrpcClient::proxyless_with(&mesh, "web-1", host, &shown).await?;
+    web.first_call().await?;
+    web.calls(10, &[]).await?.none_failed()?;
+    let refused = GrpcClient::proxyless_with(&mesh, "web-2", host, &shown).await?.calls(1, &[]).await?;
+    ensure!(refused.failed == 1, "the token is of another Pod");
+    mesh.logged(&["a client is refused", "--id web-1"]).await?;
     Ok(())
 }

@@ -3,8 +3,6 @@
 //! The folder is what the API server has made of the world, as `kubectl get -o json` would write it: it gives Services
 //! addresses, and objects their defaults.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};

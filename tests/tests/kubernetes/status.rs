@@ -1,7 +1,5 @@
 //! What authors are told in the status of their objects, by several replicas of which one writes.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;

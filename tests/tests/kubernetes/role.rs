@@ -1,7 +1,5 @@
 //! The role that is shipped: Pilotage runs under it, uses each of its rights, and asks for nothing else.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
@@ -14,7 +12,7 @@ use pilotage_watcher::Kind;
 use pilotage_watcher::kubernetes::{KindState, Options as Following, Review, connect, review_token};
 use serde_json::{Value, json};
 
-const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
+const OBJECTS: &str = include_str!("source/objects.yaml");
 
 const USER: &str = "system:serviceaccount:pilotage-system:pilotage";
 

@@ -1,7 +1,5 @@
 //! The Kubernetes source against a real API server: what is written there arrives, and what is gone goes.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,7 @@ use pilotage_watcher::kubernetes::{KindState, Options as Following};
 use pilotage_watcher::{Code, Kind, ObjectKey};
 use serde_json::json;
 
-const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
+const OBJECTS: &str = include_str!("source/objects.yaml");
 
 const ISTIO: &str = "networking.istio.io/v1";
 

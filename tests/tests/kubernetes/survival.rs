@@ -1,7 +1,5 @@
 //! A cluster's day: replicas are killed, the API server is away, a rollout replaces every endpoint; no call fails.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
