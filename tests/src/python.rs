@@ -1,4 +1,4 @@
-//! A gRPC client of another implementation: `grpcio`, through a sidecar or proxyless.
+//! The gRPC client of another language: `grpcio`, through a sidecar or proxyless.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{Mesh, Outcomes, eventually, pilotage};
+use crate::{Caller, Mesh, Outcomes, pilotage};
 
 /// A running client with one channel. Dropping it kills it.
 #[derive(Debug)]
@@ -64,12 +64,10 @@ impl GrpcClient {
         let answers = BufReader::new(child.stdout.take().context("its output is a pipe")?).lines();
         Ok(Self { _child: child, requests, answers })
     }
+}
 
-    /// Makes `count` calls one after another.
-    ///
-    /// # Errors
-    /// The client has ended; failed calls are counted and no error.
-    pub async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes> {
+impl Caller for GrpcClient {
+    async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes> {
         let request = json!({ "count": count, "headers": headers });
         self.requests.write_all(format!("{request}\n").as_bytes()).await?;
         let line = self.answers.next_line().await?.context("the Python client ended")?;
@@ -86,21 +84,6 @@ impl GrpcClient {
             failed: answer["failed"].as_u64().context("a number of failed calls")?,
             first_failure: answer["first_failure"].as_str().map(|why| (Instant::now(), why.to_owned())),
         })
-    }
-
-    /// Waits until a call succeeds.
-    ///
-    /// # Errors
-    /// None does in time, or the client has ended.
-    pub async fn first_call(&mut self) -> Result<()> {
-        let client = tokio::sync::Mutex::new(self);
-        let succeeded = || async {
-            match client.lock().await.calls(1, &[]).await {
-                Ok(outcomes) => (outcomes.failed == 0).then_some(Ok(())),
-                Err(error) => Some(Err(error)),
-            }
-        };
-        eventually("a call of the Python client that succeeds", succeeded).await?
     }
 }
 

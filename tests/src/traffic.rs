@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use pilotage::demo::{Client, Reply};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::eventually;
@@ -24,8 +25,38 @@ pub struct Outcomes {
     pub first_failure: Option<(Instant, String)>,
 }
 
+/// Makes calls over one channel, in whichever language.
+#[expect(async_fn_in_trait, reason = "tests do not send it between threads")]
+pub trait Caller {
+    /// Makes `count` calls one after another.
+    ///
+    /// # Errors
+    /// The client has ended; failed calls are counted and no error.
+    async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes>;
+
+    /// Waits until a call succeeds.
+    ///
+    /// # Errors
+    /// None does in time, or the client has ended.
+    async fn first_call(&mut self) -> Result<()> {
+        let state = Mutex::new((self, None));
+        let succeeded = || async {
+            let (caller, failure) = &mut *state.lock().await;
+            match caller.calls(1, &[]).await {
+                Ok(outcomes) => {
+                    *failure = outcomes.first_failure;
+                    (outcomes.failed == 0).then_some(Ok(()))
+                }
+                Err(error) => Some(Err(error)),
+            }
+        };
+        let succeeded = eventually("a call that succeeds", succeeded).await;
+        succeeded.with_context(|| format!("the last one: {:?}", state.into_inner().1))?
+    }
+}
+
 impl Outcomes {
-    fn count(&mut self, outcome: Result<Reply, tonic::Status>) {
+    pub(crate) fn count(&mut self, outcome: Result<Reply, tonic::Status>) {
         match outcome {
             Ok(reply) => {
                 *self.servers.entry(reply.server_id).or_default() += 1;

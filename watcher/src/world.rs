@@ -187,14 +187,29 @@ impl World {
         self.sidecars.values()
     }
 
+    /// One Sidecar.
+    pub fn sidecar(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Sidecar>>> {
+        self.sidecars.get(&(namespace.into(), name.into()))
+    }
+
     /// Every Telemetry, by namespace and name.
     pub fn telemetries(&self) -> impl Iterator<Item = &Arc<WithMeta<Telemetry>>> {
         self.telemetries.values()
     }
 
+    /// One Telemetry.
+    pub fn telemetry(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Telemetry>>> {
+        self.telemetries.get(&(namespace.into(), name.into()))
+    }
+
     /// Every EnvoyResources, by namespace and name.
     pub fn envoy_resources(&self) -> impl Iterator<Item = &Arc<WithMeta<EnvoyResources>>> {
         self.envoy_resources.values()
+    }
+
+    /// One EnvoyResources.
+    pub fn envoy_resources_of(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<EnvoyResources>>> {
+        self.envoy_resources.get(&(namespace.into(), name.into()))
     }
 
     /// All Descriptors, by namespace and name.

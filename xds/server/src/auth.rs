@@ -21,10 +21,29 @@ use tonic::codegen::http;
 const REMEMBERED: usize = 1024;
 
 /// The certificates that a client showed in the handshake, as DER, its own first; in the extensions of every request.
+///
+/// ```
+/// use pilotage_server::PeerCertificates;
+///
+/// /// Whether a client of any service in the server showed a certificate.
+/// fn is_known<T>(request: &tonic::Request<T>) -> bool {
+///     request.extensions().get::<PeerCertificates>().is_some_and(|shown| !shown.0.is_empty())
+/// }
+/// # assert!(!is_known(&tonic::Request::new(())));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerCertificates(pub Arc<[Bytes]>);
 
 /// What a client shows of who it is. Debug output does not have the header's value.
+///
+/// ```
+/// use pilotage_server::Credentials;
+///
+/// /// The token of `authorization: Bearer <token>`.
+/// fn token(credentials: &Credentials) -> Option<&str> {
+///     credentials.authorization.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// Where it connected from.
@@ -50,6 +69,19 @@ impl Credentials {
 }
 
 /// What a client that is known may be, and for how long.
+///
+/// ```
+/// use pilotage_server::Permit;
+/// use tonic::Status;
+///
+/// /// Lets a client be the one node whose id is `name`.
+/// fn only(name: String) -> Permit {
+///     Permit::new(move |node| match node.id == name {
+///         true => Ok(()),
+///         false => Err(Status::permission_denied(format!("{name} may not be {}", node.id))),
+///     })
+/// }
+/// ```
 pub struct Permit {
     check: Check,
     ends: Option<Instant>,

@@ -47,7 +47,7 @@ impl Grouping {
 
     /// Looks at the labels that this world looks at, and says whether they are others than before.
     pub(super) fn update(&self, world: &World) -> bool {
-        let keys = LabelKeys::of(world);
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner).keys.follow(world);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let has_changed = known.keys != keys;
         known.keys = keys;

@@ -1,112 +1,196 @@
 //! What of a node the world looks at: labels by key, and whether it matters where the node is.
 //!
-//! What no resource looks at must not tell groups apart, or every zone and machine would be compiled for alone.
+//! What no resource looks at must not tell groups apart, or every zone and machine would be compiled for alone. How many
+//! look at a key is counted, so that an edit reads the edited objects alone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotage_watcher::World;
 use pilotage_watcher::resources::{LoadBalancer, OutlierDetection, TrafficPolicy};
+use pilotage_watcher::{Kind, ObjectKey, World};
 
 use super::ProxyKind;
-use crate::endpoints::label_of_failover;
+use crate::endpoints::{HOSTNAME, label_of_failover};
 
 /// The labels of workloads that some resource looks at, and whether any looks at their places.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct LabelKeys {
-    gateway: BTreeSet<Arc<str>>,
-    client: BTreeSet<Arc<str>>,
+    gateway: Counts,
+    client: Counts,
     /// By which Services and ServiceEntries select workloads; only a proxy that takes in their calls has to know.
-    workload: BTreeSet<Arc<str>>,
-    localities: bool,
-    nodes: bool,
+    workload: Counts,
+    localities: usize,
+    nodes: usize,
+    /// The world that was read.
+    world: World,
+}
+
+/// How many times objects look at each key.
+type Counts = BTreeMap<Arc<str>, usize>;
+
+/// One thing of a node that an object looks at.
+enum Look<'a> {
+    Gateway(&'a str),
+    Client(&'a str),
+    Workload(&'a str),
+    Locality,
+    Node,
+}
+
+/// Equal where the same is looked at, by however many.
+impl PartialEq for LabelKeys {
+    fn eq(&self, other: &Self) -> bool {
+        self.gateway.keys().eq(other.gateway.keys())
+            && self.client.keys().eq(other.client.keys())
+            && self.workload.keys().eq(other.workload.keys())
+            && self.looks_at_localities() == other.looks_at_localities()
+            && self.looks_at_nodes() == other.looks_at_nodes()
+    }
 }
 
 impl LabelKeys {
-    /// The keys that this world looks at; they change only with Services, VirtualServices, DestinationRules and Gateways.
+    /// What this world looks at.
     pub fn of(world: &World) -> Self {
-        let mut keys = Self::default();
-        let selectors = world.gateways().flat_map(|gateway| gateway.spec.selector.keys());
-        keys.gateway.extend(selectors.map(|key| Arc::from(key.as_str())));
-        let sources = world
-            .virtual_services()
-            .flat_map(|service| &service.spec.http)
-            .flat_map(|rule| &rule.r#match)
-            .flat_map(|condition| condition.source_labels.keys());
-        let workloads = world
-            .destination_rules()
-            .filter_map(|rule| rule.spec.workload_selector.as_ref())
-            .flat_map(|selector| selector.match_labels.keys());
-        keys.client.extend(sources.chain(workloads).map(|key| Arc::from(key.as_str())));
-        for rule in world.destination_rules() {
-            let of_subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
-            for policy in rule.spec.traffic_policy.iter().chain(of_subsets) {
-                keys.read_policy(policy);
-            }
+        Self::default().follow(world)
+    }
+
+    /// What a later world looks at. Costs what changed, where `world` is a descendant of the one that was read.
+    pub fn follow(&self, world: &World) -> Self {
+        let mut next = Self { world: world.clone(), ..self.clone() };
+        for key in world.changes_since(&self.world).config {
+            looks(&self.world, &key, &mut |look| next.count(look, |count| count.saturating_sub(1)));
+            looks(world, &key, &mut |look| next.count(look, |count| count + 1));
         }
-        for sidecar in world.sidecars() {
-            let selector = sidecar.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys());
-            keys.client.extend(selector.map(|key| Arc::from(key.as_str())));
-        }
-        for telemetry in world.telemetries() {
-            let selector = telemetry.spec.selector.iter().flat_map(|selector| selector.match_labels.keys());
-            keys.client.extend(selector.map(|key| Arc::from(key.as_str())));
-        }
-        for resources in world.envoy_resources() {
-            keys.client.extend(resources.spec.proxies.labels.keys().map(|key| Arc::from(key.as_str())));
-        }
-        for entry in world.service_entries() {
-            let selector = entry.spec.workload_selector.iter().flat_map(|selector| selector.labels.keys());
-            keys.workload.extend(selector.map(|key| Arc::from(key.as_str())));
-        }
-        for service in world.services() {
-            keys.workload.extend(service.spec.selector.keys().cloned());
-            keys.localities |= service.spec.traffic_distribution.is_some();
-            keys.nodes |= service.spec.internal_traffic_local
-                || service.spec.traffic_distribution.as_deref() == Some("PreferSameNode");
-        }
-        keys
+        next
+    }
+
+    fn count(&mut self, look: Look<'_>, change: impl Fn(usize) -> usize) {
+        let (counts, key) = match look {
+            Look::Gateway(key) => (&mut self.gateway, key),
+            Look::Client(key) => (&mut self.client, key),
+            Look::Workload(key) => (&mut self.workload, key),
+            Look::Locality => return self.localities = change(self.localities),
+            Look::Node => return self.nodes = change(self.nodes),
+        };
+        match change(counts.get(key).copied().unwrap_or(0)) {
+            0 => counts.remove(key),
+            count => counts.insert(key.into(), count),
+        };
     }
 
     #[cfg(test)]
     pub(super) fn new<const N: usize, const M: usize>(gateway: [&str; N], client: [&str; M]) -> Self {
-        let set = |keys: &[&str]| keys.iter().map(|key| Arc::from(*key)).collect();
-        let workload = BTreeSet::new();
-        Self { gateway: set(&gateway), client: set(&client), workload, localities: true, nodes: false }
+        let counts = |keys: &[&str]| keys.iter().map(|key| (Arc::from(*key), 1)).collect();
+        Self { gateway: counts(&gateway), client: counts(&client), localities: 1, ..Self::default() }
     }
 
     pub(super) fn looks_at_localities(&self) -> bool {
-        self.localities
+        self.localities > 0
     }
 
     pub(super) fn looks_at_nodes(&self) -> bool {
-        self.nodes
+        self.nodes > 0
     }
 
     pub(super) fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
-        self.client.get(key).or_else(|| match kind {
-            ProxyKind::Gateway => self.gateway.get(key),
-            ProxyKind::Intercepted => self.workload.get(key),
+        let found = self.client.get_key_value(key).or_else(|| match kind {
+            ProxyKind::Gateway => self.gateway.get_key_value(key),
+            ProxyKind::Intercepted => self.workload.get_key_value(key),
             ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
-        })
+        });
+        found.map(|(key, _)| key)
     }
+}
 
-    fn read_policy(&mut self, policy: &TrafficPolicy) {
-        self.read_blocks(policy.load_balancer.as_ref(), policy.outlier_detection.as_ref());
-        for port in &policy.port_level_settings {
-            self.read_blocks(port.load_balancer.as_ref(), port.outlier_detection.as_ref());
+/// Everything of a node that an object looks at, if there is such an object.
+fn looks(world: &World, key: &ObjectKey, see: &mut dyn FnMut(Look<'_>)) {
+    let (namespace, name) = (&*key.namespace, &*key.name);
+    match key.kind {
+        Kind::Gateway => {
+            let gateway = world.gateway(namespace, name);
+            gateway
+                .iter()
+                .flat_map(|found| found.spec.selector.keys())
+                .for_each(|key| see(Look::Gateway(key)));
         }
-    }
-
-    fn read_blocks(&mut self, balancer: Option<&LoadBalancer>, outliers: Option<&OutlierDetection>) {
-        let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
-        self.localities |= outliers.is_some() || setting.is_some();
-        for entry in setting.into_iter().flat_map(|setting| &setting.failover_priority) {
-            let (key, value) = label_of_failover(entry);
-            self.nodes |= key == crate::endpoints::HOSTNAME;
-            if value.is_none() {
-                self.client.insert(key.into());
+        Kind::VirtualService => {
+            let service = world.virtual_service(namespace, name);
+            let conditions = service.iter().flat_map(|found| &found.spec.http).flat_map(|rule| &rule.r#match);
+            let keys = conditions.flat_map(|condition| condition.source_labels.keys());
+            keys.for_each(|key| see(Look::Client(key)));
+        }
+        Kind::DestinationRule => {
+            let Some(rule) = world.destination_rule(namespace, name) else { return };
+            let selector = rule.spec.workload_selector.iter();
+            selector.flat_map(|found| found.match_labels.keys()).for_each(|key| see(Look::Client(key)));
+            let of_subsets = rule.spec.subsets.iter().filter_map(|subset| subset.traffic_policy.as_ref());
+            rule.spec.traffic_policy.iter().chain(of_subsets).for_each(|policy| of_policy(policy, see));
+        }
+        Kind::Sidecar => {
+            let selector =
+                world.sidecar(namespace, name).and_then(|found| found.spec.workload_selector.as_ref());
+            selector.iter().flat_map(|found| found.labels.keys()).for_each(|key| see(Look::Client(key)));
+        }
+        Kind::Telemetry => {
+            let selector = world.telemetry(namespace, name).and_then(|found| found.spec.selector.as_ref());
+            selector
+                .iter()
+                .flat_map(|found| found.match_labels.keys())
+                .for_each(|key| see(Look::Client(key)));
+        }
+        Kind::EnvoyResources => {
+            let resources = world.envoy_resources_of(namespace, name);
+            let keys = resources.iter().flat_map(|found| found.spec.proxies.labels.keys());
+            keys.for_each(|key| see(Look::Client(key)));
+        }
+        Kind::ServiceEntry => {
+            let entry = world.service_entry(namespace, name);
+            let selector = entry.and_then(|found| found.spec.workload_selector.as_ref());
+            selector.iter().flat_map(|found| found.labels.keys()).for_each(|key| see(Look::Workload(key)));
+        }
+        Kind::Service => {
+            let Some(service) = world.service(namespace, name) else { return };
+            let spec = &service.spec;
+            spec.selector.keys().for_each(|key| see(Look::Workload(key)));
+            if spec.traffic_distribution.is_some() {
+                see(Look::Locality);
             }
+            if spec.internal_traffic_local || spec.traffic_distribution.as_deref() == Some("PreferSameNode") {
+                see(Look::Node);
+            }
+        }
+        Kind::EndpointSlice
+        | Kind::Pod
+        | Kind::Node
+        | Kind::WorkloadEntry
+        | Kind::Secret
+        | Kind::Descriptors => {}
+    }
+}
+
+fn of_policy(policy: &TrafficPolicy, see: &mut dyn FnMut(Look<'_>)) {
+    of_blocks(policy.load_balancer.as_ref(), policy.outlier_detection.as_ref(), see);
+    for port in &policy.port_level_settings {
+        of_blocks(port.load_balancer.as_ref(), port.outlier_detection.as_ref(), see);
+    }
+}
+
+fn of_blocks(
+    balancer: Option<&LoadBalancer>,
+    outliers: Option<&OutlierDetection>,
+    see: &mut dyn FnMut(Look<'_>),
+) {
+    let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+    if outliers.is_some() || setting.is_some() {
+        see(Look::Locality);
+    }
+    for entry in setting.into_iter().flat_map(|setting| &setting.failover_priority) {
+        let (key, value) = label_of_failover(entry);
+        if key == HOSTNAME {
+            see(Look::Node);
+        }
+        if value.is_none() {
+            see(Look::Client(key));
         }
     }
 }
