@@ -48,7 +48,7 @@ pub(super) fn reject(
     sent.phase = Phase::Nacked;
     let response = sent.answered(resource_type.clone());
     let is_named = |resource: &Resource| mentions(&rejection.message, resource.name());
-    let (known, new) = suspects(subscription);
+    let (known, new) = suspects(subscription, is_named);
     if let Some(search) = subscription.search.take() {
         let named = new.iter().filter(|one| is_named(one)).cloned().collect();
         park(subscription, &new);
@@ -117,8 +117,12 @@ fn go_on(subscription: &mut Subscription, step: Step) -> Option<Event> {
 }
 
 /// What may be wrong with the latest response: what the client has rejected before and was sent all the same, and what
-/// it did not have before.
-fn suspects(subscription: &Subscription) -> (Vec<Resource>, Vec<Resource>) {
+/// it did not have before. If it names none of these, it may name something that it was thought to have, because it did
+/// not answer in time when it was sent that.
+fn suspects(
+    subscription: &Subscription,
+    is_named: impl Fn(&Resource) -> bool,
+) -> (Vec<Resource>, Vec<Resource>) {
     let Some((sent, contents)) = subscription.sent.as_ref().and_then(|sent| Some((sent, sent.contents()?)))
     else {
         return (Vec::new(), Vec::new());
@@ -127,9 +131,13 @@ fn suspects(subscription: &Subscription) -> (Vec<Resource>, Vec<Resource>) {
         let exception = subscription.overlay.get(resource.name());
         exception.is_some_and(|exception| exception.rejected == Some(resource.version()))
     };
-    let is_new = |resource: &Resource| sent.before(resource.name()).resource() != Some(resource);
+    let is_old = |resource: &Resource| sent.before(resource.name()).resource() == Some(resource);
     let (known, others): (Vec<_>, Vec<_>) = contents.iter().cloned().partition(is_known);
-    (known, others.into_iter().filter(is_new).collect())
+    let (old, mut new): (Vec<_>, Vec<_>) = others.into_iter().partition(is_old);
+    if !known.iter().chain(&new).any(&is_named) {
+        new.extend(old.into_iter().filter(is_named));
+    }
+    (known, new)
 }
 
 /// Whether the latest response has a name under which the client may have had anything.
@@ -146,7 +154,11 @@ fn has_unknown(subscription: &Subscription) -> bool {
 fn park(subscription: &mut Subscription, rejected: &[Resource]) {
     for resource in rejected {
         let before = subscription.sent.as_ref().map(|sent| sent.before(resource.name()));
-        withhold(subscription, resource, before.unwrap_or_default());
+        let held = match before {
+            Some(Held::Resource(before)) if before == *resource => Held::Stale,
+            before => before.unwrap_or_default(),
+        };
+        withhold(subscription, resource, held);
     }
 }
 

@@ -101,10 +101,10 @@ impl Search {
         }
         self.others.extend(unoffered);
         self.others.extend(self.rejected_half.take().into_iter().flatten());
-        let (culprits, mut rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.candidates).into_iter().partition(|resource| named.contains(resource));
+        let mut rest = std::mem::take(&mut self.candidates);
+        rest.retain(|candidate| !named.contains(candidate));
         rest.append(&mut self.others);
-        Step::Found { culprits, rest, search: self }
+        Step::Found { culprits: named, rest, search: self }
     }
 
     fn next(mut self) -> Step {
