@@ -159,7 +159,12 @@ fn looks(world: &World, key: &ObjectKey, see: &mut dyn FnMut(Look<'_>)) {
                 see(Look::Node);
             }
         }
-        Kind::EndpointSlice | Kind::Pod | Kind::WorkloadEntry | Kind::Secret | Kind::Descriptors => {}
+        Kind::EndpointSlice
+        | Kind::Pod
+        | Kind::Node
+        | Kind::WorkloadEntry
+        | Kind::Secret
+        | Kind::Descriptors => {}
     }
 }
 
