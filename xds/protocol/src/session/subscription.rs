@@ -160,6 +160,19 @@ impl Subscription {
         claimed.len() == names.len() && names.iter().all(|name| target.get(name).is_some_and(holds))
     }
 
+    /// Whether there is nothing to say while this is what the client should have: most types are so most of the time,
+    /// and are passed over.
+    pub(super) fn is_at_rest(&self, target: Option<&Arc<Collection>>) -> bool {
+        let is_there =
+            || self.base.as_ref().zip(target).is_some_and(|(base, target)| Arc::ptr_eq(base, target));
+        self.is_awaiting()
+            || (is_there()
+                && self.overlay.is_empty()
+                && self.search.is_none()
+                && !self.answer_due
+                && self.heartbeat_at.is_none())
+    }
+
     /// What the client has under this name.
     pub(super) fn held(&self, name: &str) -> Option<&Resource> {
         match self.overlay.get(name) {
