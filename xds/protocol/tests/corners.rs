@@ -121,6 +121,8 @@ fn contents_are_counted() {
     let some = Contents::Some([resource("a", ""), resource("b", "")].into());
     assert_eq!((whole.len(), whole.is_empty(), some.len(), some.is_empty()), (1, false, 2, false));
     assert!(Contents::Some(Arc::default()).is_empty());
+    assert!(Contents::Whole(Arc::default()).is_empty() && Collection::default().is_empty());
+    assert!(!Collection::from_iter([resource("a", "")]).is_empty());
 }
 
 #[test]
