@@ -357,6 +357,33 @@ mod tests {
         assert_eq!(names(&last.changed_since(&first)), ["a"]);
     }
 
+    /// A short history is read from the log, and not found out by a comparison of everything.
+    #[test]
+    fn recent_changes_are_remembered_step_by_step() {
+        let states: Vec<Collection> = (0..5).fold(vec![Collection::default()], |mut states, step| {
+            let latest = states.last().expect("a state");
+            states.push(latest.with_changes([resource("a", &step.to_string())], []));
+            states
+        });
+        for (later, newer) in states.iter().enumerate().skip(1) {
+            for (earlier, older) in states.iter().enumerate().take(later + 1).skip(1) {
+                let steps = newer.steps_since(older).expect("an ancestor that is remembered");
+                assert_eq!(steps.count(), later - earlier);
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_has_a_bound() {
+        let mut state = Collection::default();
+        for step in 0..LOG_NAMES {
+            let names = ["a", "b", "c"].map(|name| resource(name, &step.to_string()));
+            state = state.with_changes(names, []);
+            assert!(state.logged_names <= LOG_NAMES);
+        }
+        assert!(state.log.iter().map(|step| step.names.len()).sum::<usize>() > LOG_NAMES - 3, "it is used");
+    }
+
     #[test]
     fn missing_names_are_found_by_walk_and_by_lookup() {
         let few: Collection = ["b", "d"].map(|name| resource(name, "1")).into_iter().collect();
