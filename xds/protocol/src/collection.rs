@@ -374,6 +374,16 @@ mod tests {
     }
 
     #[test]
+    fn it_is_known_whether_anything_has_a_time_to_live() {
+        let mortal = || resource("a", "1").with_ttl(std::time::Duration::from_secs(1));
+        let mixed: Collection = [mortal(), resource("b", "1")].into_iter().collect();
+        assert!(mixed.is_mortal());
+        assert!(!mixed.with_changes([], [Name::from("a")]).is_mortal());
+        assert!(!mixed.with_changes([resource("a", "2")], []).is_mortal());
+        assert!(mixed.with_changes([], [Name::from("b")]).is_mortal());
+    }
+
+    #[test]
     fn a_history_has_a_bound() {
         let mut state = Collection::default();
         for step in 0..LOG_NAMES {
