@@ -22,5 +22,5 @@ pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
 pub use kubectl::kubectl;
 pub use observer::{Observer, Said};
-pub use schemas::{OUR_CRDS, istio_crds};
+pub use schemas::{OUR_CRDS, istio_crds, openapi};
 pub use toolchain::{GO_VERSION, go};

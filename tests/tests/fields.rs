@@ -16,14 +16,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use pilotage_tests::{golden, kubernetes::istio_crds};
-use schema::{Kinds, Path as FieldPath};
+use pilotage_tests::golden;
+use pilotage_tests::kubernetes::{istio_crds, openapi};
+use schema::{Kinds, NATIVE, Path as FieldPath};
 
 use crate::probe::{Effect, Golden};
 
 const SPOKEN: &str = "a workload is spoken to in its client's protocol, whatever this says";
 
-/// Fields that are for people alone, and change nothing that a proxy does.
+const BALANCER: &str = "it is for the load balancer and the nodes that bring calls into the cluster";
+const ADDRESSES: &str = "by it the cluster gives out addresses, which are read where they stand";
+const ZONES: &str = "zones and `trafficDistribution` say it, for each caller by itself";
+const POD: &str = "a Pod is known by its name, in the namespace of the slice";
+
+/// Fields that mean nothing to a proxy, and change nothing that it does.
 const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     (
         "Gateway",
@@ -35,6 +41,25 @@ const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     ("Sidecar", "egress.port.name", "it names the port to whoever reads the Sidecar"),
     ("Sidecar", "ingress.port.name", "it names the port to whoever reads the Sidecar"),
     ("ServiceEntry", "location", "hosts inside and outside of the mesh are called alike"),
+    ("Service", "allocateLoadBalancerNodePorts", BALANCER),
+    ("Service", "externalIPs", BALANCER),
+    ("Service", "healthCheckNodePort", BALANCER),
+    ("Service", "ipFamilyPolicy", ADDRESSES),
+    ("Service", "loadBalancerClass", BALANCER),
+    ("Service", "loadBalancerIP", BALANCER),
+    ("Service", "loadBalancerSourceRanges", BALANCER),
+    ("Service", "ports.nodePort", BALANCER),
+    ("Service", "publishNotReadyAddresses", "Kubernetes marks the endpoints of such a Service ready itself"),
+    ("EndpointSlice", "endpoints.deprecatedTopology", "`zone` and `nodeName` say it"),
+    ("EndpointSlice", "endpoints.hints.forNodes.name", ZONES),
+    ("EndpointSlice", "endpoints.hints.forZones.name", ZONES),
+    ("EndpointSlice", "endpoints.hostname", "calls go to addresses; the name is for resolvers"),
+    ("EndpointSlice", "endpoints.targetRef.apiVersion", POD),
+    ("EndpointSlice", "endpoints.targetRef.fieldPath", POD),
+    ("EndpointSlice", "endpoints.targetRef.namespace", POD),
+    ("EndpointSlice", "endpoints.targetRef.resourceVersion", POD),
+    ("EndpointSlice", "endpoints.targetRef.uid", POD),
+    ("EndpointSlice", "ports.appProtocol", "the port of the Service says it"),
 ];
 
 /// What each field does, as the golden worlds show it.
@@ -60,7 +85,10 @@ fn is_for_people(field: &FieldPath) -> bool {
 
 #[tokio::test]
 async fn every_field_is_translated_or_has_its_problem() -> Result<()> {
-    let kinds = Kinds::parse(&istio_crds().await?)?;
+    let mut kinds = Kinds::parse(&istio_crds().await?)?;
+    for (kind, group_version, name) in NATIVE {
+        kinds.add(kind, name, &openapi(group_version).await?)?;
+    }
     let goldens = golden::folders()?.iter().map(|folder| Golden::read(folder)).collect::<Result<Vec<_>>>()?;
     let effects = effects(&kinds, &goldens)?;
     let mut silent: Vec<String> = Vec::new();

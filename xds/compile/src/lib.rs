@@ -29,6 +29,7 @@ mod ir;
 mod methods;
 mod outline;
 mod parts;
+mod passage;
 mod pattern;
 mod policy;
 mod protocol;

@@ -30,6 +30,7 @@ use crate::report::Report;
 use crate::routing::{Routing, Scope};
 use crate::rules::{self, Rules};
 use crate::sidecar::Sidecar;
+use crate::workload::{Doors, doors};
 use crate::{Group, ProxyKind};
 
 use clusters::Clusters;
@@ -53,6 +54,8 @@ pub(crate) struct Outline {
     filed: Parts<()>,
     whole: Option<Arc<Part<Whole>>>,
     raw: Arc<RawResources>,
+    /// The ports of the Services that lead to a gateway.
+    doors: Arc<Doors>,
     /// What is wrong with objects that are for the group as a whole.
     problems: Arc<[Problem]>,
     raw_problems: Arc<[Problem]>,
@@ -118,11 +121,14 @@ impl Outline {
             // A gateway is given the Secrets of its own namespace.
             changes.secrets = true;
         }
+        let doors = self.doors(catalog, group, known == Some(group), &touched);
+        changes.whole |= doors != self.doors;
         let view = Hosts::new(&hosts);
         let rules = Rules::new(catalog.rules());
         let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         let mut next = Self {
+            doors,
             catalog: catalog.clone(),
             group: Some(group.clone()),
             asked: Arc::new(asked.clone()),
@@ -154,6 +160,19 @@ impl Outline {
         }
         difference.touched = touched;
         (next, difference)
+    }
+
+    /// The ports of the Services that lead to a gateway, of which the next world may have others.
+    fn doors(&self, catalog: &Catalog, group: &Group, is_same: bool, touched: &Touched) -> Arc<Doors> {
+        let is_own = |namespace: &str| *group.namespace == *namespace;
+        let of_services =
+            touched.config.iter().any(|key| key.kind == Kind::Service && is_own(&key.namespace));
+        let of_slices = touched.endpoints.iter().any(|(namespace, _)| is_own(namespace));
+        match group.kind {
+            ProxyKind::Gateway if is_same && !of_services && !of_slices => self.doors.clone(),
+            ProxyKind::Gateway => Arc::new(doors(catalog.world(), group)),
+            ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Grpc => Arc::default(),
+        }
     }
 
     fn changes(&self, catalog: &Catalog, hosts: &HostTable, is_first: bool, touched: &Touched) -> Changes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pilotage_watcher::Code;
 use pilotage_watcher::resources::{HttpPool, Span, TcpPool};
 
-use crate::ir::{Connections, Limits, Retries, TcpKeepalive, Upstream};
+use crate::ir::{Connections, Limits, Retries, Streaming, TcpKeepalive, Upstream};
 use crate::policy::Policy;
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
@@ -32,9 +32,6 @@ pub(super) fn pool(policy: &Policy<'_>, protocol: Protocol, report: &mut Report)
     if let Some((written, place)) = &policy.connection_pool {
         if let Some(tcp) = &written.tcp {
             of_tcp(&mut pool, tcp, &place.field("tcp"), report);
-            if protocol.is_opaque() {
-                opaque_durations(tcp, &place.field("tcp"), report);
-            }
         }
         if let Some(http) = &written.http {
             of_http(&mut pool, http, protocol, &place.field("http"), report);
@@ -73,20 +70,14 @@ fn of_tcp(pool: &mut Pool, tcp: &TcpPool, place: &Place, report: &mut Report) {
     });
 }
 
-/// Of opaque connections it is the listener that would count time.
-fn opaque_durations(tcp: &TcpPool, place: &Place, report: &mut Report) {
-    let fields = [
-        (
-            "idleTimeout",
-            tcp.idle_timeout.is_some(),
-            "opaque connections are closed after an hour without traffic",
-        ),
-        ("maxConnectionDuration", tcp.max_connection_duration.is_some(), "opaque connections may live on"),
-    ];
-    for (field, present, consequence) in fields {
-        if present {
-            report.add(place.field(field).not_supported(consequence));
-        }
+/// How opaque connections are kept, which it is the listener that counts time for.
+pub(super) fn streaming(tcp: &TcpPool) -> Streaming {
+    let at_least = |span: &Span| span.0 >= Duration::from_millis(1);
+    Streaming {
+        // Zero is meant here: a connection that is never closed for being idle.
+        idle_timeout: tcp.idle_timeout.map(|span| span.0),
+        max_age: tcp.max_connection_duration.filter(at_least).map(|span| span.0),
+        by_source: false,
     }
 }
 

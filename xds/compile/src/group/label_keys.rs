@@ -16,7 +16,7 @@ use crate::endpoints::label_of_failover;
 pub struct LabelKeys {
     gateway: BTreeSet<Arc<str>>,
     client: BTreeSet<Arc<str>>,
-    /// By which Services and ServiceEntries select workloads; only a proxy that takes in their calls has to know.
+    /// By which Services and ServiceEntries select workloads; only a proxy that takes in calls has to know.
     workload: BTreeSet<Arc<str>>,
     localities: bool,
     nodes: bool,
@@ -33,6 +33,10 @@ impl LabelKeys {
             .flat_map(|service| &service.spec.http)
             .flat_map(|rule| &rule.r#match)
             .flat_map(|condition| condition.source_labels.keys());
+        let of_tls = world.virtual_services().flat_map(|service| &service.spec.tls);
+        let of_tcp = world.virtual_services().flat_map(|service| &service.spec.tcp);
+        let streams = of_tls.flat_map(|rule| &rule.r#match).chain(of_tcp.flat_map(|rule| &rule.r#match));
+        let sources = sources.chain(streams.flat_map(|written| written.source_labels.keys()));
         let workloads = world
             .destination_rules()
             .filter_map(|rule| rule.spec.workload_selector.as_ref())
@@ -85,7 +89,8 @@ impl LabelKeys {
 
     pub(super) fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
         self.client.get(key).or_else(|| match kind {
-            ProxyKind::Gateway => self.gateway.get(key),
+            // Its ports are those of the Services that lead to it.
+            ProxyKind::Gateway => self.gateway.get(key).or_else(|| self.workload.get(key)),
             ProxyKind::Intercepted => self.workload.get(key),
             ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
         })

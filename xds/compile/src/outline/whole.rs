@@ -53,7 +53,7 @@ impl Outline {
                 egress::listed(scope, routing, sidecar, &mut blueprint);
                 inbound::ingress(scope, sidecar, &mut credentials, &mut blueprint);
                 if tcp_egress {
-                    egress::opaque(egress_port, scope, &mut blueprint);
+                    egress::opaque(egress_port, scope, routing, &mut blueprint);
                 }
             }
             ProxyKind::Intercepted => {
@@ -65,7 +65,9 @@ impl Outline {
                 let served = workload::served(world, &Hosts::new(&all), scope.group, &mut blueprint.report);
                 inbound::redirected(&served, listed, sidecar, &mut blueprint);
             }
-            ProxyKind::Gateway => edge::listeners(world, scope, routing, &mut credentials, &mut blueprint),
+            ProxyKind::Gateway => {
+                edge::listeners(world, &self.doors, scope, routing, &mut credentials, &mut blueprint);
+            }
             ProxyKind::Grpc => proxyless::listeners(&self.asked, scope, routing, &mut blueprint),
         }
         let mut reads = scope.hosts.reads();
