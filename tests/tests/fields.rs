@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use pilotage_tests::golden;
-use pilotage_tests::kubernetes::{istio_crds, openapi};
+use pilotage_tests::kubernetes::{ControlPlane, istio_crds, openapi};
 use schema::{Kinds, NATIVE, Path as FieldPath};
 
 use crate::probe::{Effect, Golden};
@@ -86,9 +86,11 @@ fn is_for_people(field: &FieldPath) -> bool {
 #[tokio::test]
 async fn every_field_is_translated_or_has_its_problem() -> Result<()> {
     let mut kinds = Kinds::parse(&istio_crds().await?)?;
+    let control_plane = ControlPlane::shared().await?;
     for (kind, group_version, name) in NATIVE {
-        kinds.add(kind, name, &openapi(group_version).await?)?;
+        kinds.add(kind, name, &openapi(&control_plane, group_version).await?)?;
     }
+    drop(control_plane);
     let goldens = golden::folders()?.iter().map(|folder| Golden::read(folder)).collect::<Result<Vec<_>>>()?;
     let effects = effects(&kinds, &goldens)?;
     let mut silent: Vec<String> = Vec::new();

@@ -203,7 +203,7 @@ impl Pipeline {
             self.references.update(&self.world, self.groups.keys());
         }
         if is_first || !touched.config.is_empty() {
-            if self.grouping.update(&self.world) {
+            if self.grouping.update(&self.world, self.catalog.settings()) {
                 self.streams.regroup();
             }
             self.stale.extend(self.groups.keys().cloned());

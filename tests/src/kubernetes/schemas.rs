@@ -30,9 +30,9 @@ pub async fn istio_crds() -> Result<String> {
 /// The schemas of an API group and version, such as `api/v1` or `apis/discovery.k8s.io/v1`, as an OpenAPI document.
 ///
 /// # Errors
-/// There is no API server, or it does not know the group.
-pub async fn openapi(group_version: &str) -> Result<Value> {
-    let client = ControlPlane::shared().await?.client(Identity::Administrator).await?;
+/// The API server does not know the group.
+pub async fn openapi(control_plane: &ControlPlane, group_version: &str) -> Result<Value> {
+    let client = control_plane.client(Identity::Administrator).await?;
     let path = format!("/openapi/v3/{group_version}");
     let request = http::Request::get(&path).body(Vec::new())?;
     client.request(request).await.with_context(|| path)

@@ -19,14 +19,12 @@ use pilotage_watcher::{Code, Severity};
 use crate::credentials::Credentials;
 use crate::endpoints::Spread;
 use crate::hosts::{Host, Members, Port, Resolve};
-use crate::ir::{
-    CONNECT_TIMEOUT, Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Streaming, Upstream,
-};
+use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Streaming, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
 use crate::rules::HostRule;
-use crate::{Group, ProxyKind};
+use crate::{Group, ProxyKind, Settings};
 
 pub(crate) use balancer::balancer;
 
@@ -36,7 +34,7 @@ pub(crate) fn cluster(
     port: &Port,
     subset: &str,
     rule: Option<&HostRule>,
-    group: &Group,
+    (group, settings): (&Group, &Settings),
     credentials: &mut Credentials<'_>,
     report: &mut Report,
 ) -> Option<(Cluster, Spread)> {
@@ -60,8 +58,8 @@ pub(crate) fn cluster(
         false => discovery,
     };
     tell_unused(port, &policy, &discovery, &keys, report);
-    let spread = locality::spread(host, &policy, group, report);
-    let pool = pool::pool(&policy, port.protocol, report);
+    let (spread, localities) = locality::spread(host, &policy, balancer, (group, settings), report);
+    let pool = pool::pool(&policy, port.protocol, settings, report);
     if group.kind == ProxyKind::Grpc {
         proxyless::unknown_limits(&policy, report);
     }
@@ -84,9 +82,9 @@ pub(crate) fn cluster(
         upstream,
         warmup: warmup::warmup(&policy, balancer, group.kind, report),
         balancer,
-        weighted_localities: matches!(spread, Spread::Shares(_)),
+        localities,
         proxy_protocol: proxy_protocol(&policy, group.kind, report),
-        connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        connect_timeout: pool.connect_timeout.unwrap_or(settings.connect_timeout.0),
         limits: pool.limits,
         connections: pool.connections,
         tls,
@@ -108,7 +106,7 @@ pub(crate) fn pool_of(
     report: &mut Report,
 ) -> Cluster {
     let policy = Policy { connection_pool: Some((written, place.clone())), ..Policy::default() };
-    let pool = pool::pool(&policy, protocol, report);
+    let pool = pool::pool(&policy, protocol, &Settings::default(), report);
     Cluster {
         connect_timeout: pool.connect_timeout.unwrap_or(cluster.connect_timeout),
         limits: pool.limits,

@@ -18,7 +18,7 @@ use imbl::ordmap::DiffItem;
 use pilotage_protocol::Name;
 use pilotage_watcher::{Kind, NamespacedName, Problem, Touched};
 
-use crate::access_log::access_log;
+use crate::access_log::access_logs;
 use crate::blueprint::AssignmentPlan;
 use crate::catalog::Catalog;
 use crate::credentials::SecretPlan;
@@ -142,8 +142,8 @@ impl Outline {
             mesh::follow(&mut next.mesh, &changes, &hosts, &scope, &routing, &mut difference.mesh);
             difference.last = mesh::last(&scope, &sidecar, &mut report);
         }
-        let log = access_log(world, group, settings, &mut report);
-        next.follow_whole(&changes, (&scope, &routing, &sidecar), log, &mut difference);
+        let logs = access_logs(world, group, settings, &sidecar, &mut report);
+        next.follow_whole(&changes, (&scope, &routing, &sidecar), logs, &mut difference);
         let mut clusters = std::mem::take(&mut next.clusters);
         clusters::follow(&mut clusters, &changes, next.choice(self), world, &scope, &mut difference);
         next.clusters = clusters;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use pilotage_compile::{Group, LabelKeys};
+use pilotage_compile::{Group, LabelKeys, Settings};
 use pilotage_protos::discovery::Node;
 use pilotage_watcher::World;
 
@@ -17,8 +17,8 @@ impl Grouping {
     }
 
     /// Looks at the labels that this world looks at, and says whether they are others than before.
-    pub(super) fn update(&self, world: &World) -> bool {
-        let keys = LabelKeys::of(world);
+    pub(super) fn update(&self, world: &World, settings: &Settings) -> bool {
+        let keys = LabelKeys::of(world, settings);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let has_changed = *known != keys;
         *known = keys;

@@ -32,13 +32,6 @@ pub(crate) fn balancer(
         ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Balancer::LeastRequest,
     };
     let Some((written, place)) = &policy.load_balancer else { return unwritten(host, usual, kind, report) };
-    if written.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false)) {
-        let problem = place.field("zoneAwareLbSetting").not_supported("every zone is used alike");
-        report.add(
-            problem
-                .hint("use localityLbSetting with outlierDetection, or trafficDistribution of the Service"),
-        );
-    }
     let simple = written.simple.as_deref().filter(|simple| *simple != "UNSPECIFIED");
     if written.consistent_hash.is_none() && simple.is_none() {
         return unwritten(host, usual, kind, report);

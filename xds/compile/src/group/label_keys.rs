@@ -9,6 +9,7 @@ use pilotage_watcher::World;
 use pilotage_watcher::resources::{LoadBalancer, OutlierDetection, TrafficPolicy};
 
 use super::ProxyKind;
+use crate::Settings;
 use crate::endpoints::label_of_failover;
 
 /// The labels of workloads that some resource looks at, and whether any looks at their places.
@@ -23,9 +24,10 @@ pub struct LabelKeys {
 }
 
 impl LabelKeys {
-    /// The keys that this world looks at; they change only with Services, VirtualServices, DestinationRules and Gateways.
-    pub fn of(world: &World) -> Self {
+    /// The keys that this world looks at under these settings; they change only with what is configured.
+    pub fn of(world: &World, settings: &Settings) -> Self {
         let mut keys = Self::default();
+        keys.read_priorities(&settings.locality_load_balancing.failover_priority);
         let selectors = world.gateways().flat_map(|gateway| gateway.spec.selector.keys());
         keys.gateway.extend(selectors.map(|key| Arc::from(key.as_str())));
         let sources = world
@@ -104,9 +106,20 @@ impl LabelKeys {
     }
 
     fn read_blocks(&mut self, balancer: Option<&LoadBalancer>, outliers: Option<&OutlierDetection>) {
-        let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
-        self.localities |= outliers.is_some() || setting.is_some();
-        for entry in setting.into_iter().flat_map(|setting| &setting.failover_priority) {
+        let by_locality = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+        let by_zone = balancer.and_then(|balancer| balancer.zone_aware_lb_setting.as_ref());
+        self.localities |= outliers.is_some() || by_locality.is_some() || by_zone.is_some();
+        for priorities in by_locality
+            .map(|setting| &setting.failover_priority)
+            .into_iter()
+            .chain(by_zone.map(|setting| &setting.failover_priority))
+        {
+            self.read_priorities(priorities);
+        }
+    }
+
+    fn read_priorities(&mut self, priorities: &[String]) {
+        for entry in priorities {
             let (key, value) = label_of_failover(entry);
             self.nodes |= key == crate::endpoints::HOSTNAME;
             if value.is_none() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pilotage_protocol::Name;
 use pilotage_watcher::ObjectKey;
 
-use super::{AccessLog, Capture, ServerTls, secrets};
+use super::{AccessLog, Capture, ServerTls, Side, secrets};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,11 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// Whether what comes in is for the workload beside the proxy.
+    pub(crate) fn is_inbound(&self) -> bool {
+        matches!(self, Self::Captured(capture) if capture.side == Side::Inbound)
+    }
+
     /// The clusters that connections lead to without a look at requests.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
         let opaque = self.services().filter_map(|service| match service {

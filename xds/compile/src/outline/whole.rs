@@ -7,10 +7,10 @@ use pilotage_protocol::Name;
 
 use super::clusters::{Choice, Used};
 use super::{Difference, Outline};
+use crate::access_log::Logs;
 use crate::blueprint::Blueprint;
 use crate::credentials::{Credentials, SecretPlan};
 use crate::hosts::{Changes, HostTable, Hosts};
-use crate::ir::AccessLog;
 use crate::parts::Part;
 use crate::routing::{Routing, Scope};
 use crate::sidecar::Sidecar;
@@ -32,7 +32,7 @@ impl Outline {
         &mut self,
         changes: &Changes,
         (scope, routing, sidecar): (&Scope<'_>, &Routing<'_>, &Sidecar<'_>),
-        log: Option<AccessLog>,
+        logs: Logs,
         difference: &mut Difference,
     ) {
         // What a redirected workload serves hangs on its Services and their endpoints.
@@ -73,7 +73,10 @@ impl Outline {
         let mut reads = scope.hosts.reads();
         reads.secrets = credentials.are_read;
         for listener in blueprint.listeners.values_mut() {
-            listener.log = log;
+            listener.log = match listener.entry.is_inbound() {
+                true => logs.server,
+                false => logs.client,
+            };
         }
         let chooses = matches!(scope.group.kind, ProxyKind::Gateway | ProxyKind::Grpc);
         let used = chooses.then(|| by_host(blueprint.used()));

@@ -12,4 +12,5 @@ mod methods;
 mod mistakes;
 mod properties;
 mod secrets;
+mod settings;
 mod world;
