@@ -50,6 +50,7 @@ const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     ("Service", "loadBalancerSourceRanges", BALANCER),
     ("Service", "ports.nodePort", BALANCER),
     ("Service", "publishNotReadyAddresses", "Kubernetes marks the endpoints of such a Service ready itself"),
+    ("EndpointSlice", "addressType", "an address says it itself; a slice of names has its problem"),
     ("EndpointSlice", "endpoints.deprecatedTopology", "`zone` and `nodeName` say it"),
     ("EndpointSlice", "endpoints.hints.forNodes.name", ZONES),
     ("EndpointSlice", "endpoints.hints.forZones.name", ZONES),
@@ -67,7 +68,17 @@ fn effects(kinds: &Kinds, goldens: &[Golden]) -> Result<BTreeMap<FieldPath, Effe
     let fields: Vec<FieldPath> = kinds.fields().into_iter().collect();
     let half = fields.len().div_ceil(std::thread::available_parallelism().map_or(2, usize::from));
     let find = |fields: &[FieldPath]| -> Result<Vec<(FieldPath, Effect)>> {
-        fields.iter().map(|field| Ok((field.clone(), probe::effect(field, kinds, goldens)?))).collect()
+        let of_field = |field: &FieldPath| {
+            let effect = probe::effect(field, kinds, goldens)?;
+            let around = match effect {
+                Effect::Absent | Effect::Silent if !is_for_people(field) => {
+                    probe::told_around(field, kinds, goldens)
+                }
+                _ => None,
+            };
+            Ok((field.clone(), around.unwrap_or(effect)))
+        };
+        fields.iter().map(of_field).collect()
     };
     std::thread::scope(|scope| {
         let parts: Vec<_> = fields.chunks(half.max(1)).map(|part| scope.spawn(move || find(part))).collect();

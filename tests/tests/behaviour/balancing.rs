@@ -115,7 +115,7 @@ endpoints: [{{addresses: [\"{ip}\"], zone: {zone}, conditions: {{ready: true}}}}
 }
 
 /// The servers in each zone, and the calls of a sidecar in zone `one` to each of them.
-async fn of_zones(own_service: &[&str]) -> Result<Vec<(String, usize)>> {
+async fn of_zones(own_service: &[&str]) -> Result<Vec<(String, u64)>> {
     let mut world = pilotage_tests::service("echo", 80) + &pilotage_tests::service("shop", 80);
     world += &(own_slice("one", "192.0.2.1") + &own_slice("two", "192.0.2.2"));
     world += &policy("{loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 1}}}");

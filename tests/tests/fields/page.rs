@@ -74,8 +74,11 @@ pub(crate) fn page(
     page
 }
 
-/// The field that two are parts of, below the root.
+/// The field that two are parts of, below the root; none for one field in two places.
 fn shared(one: &str, other: &str) -> Option<String> {
+    if one.rsplit('.').next() == other.rsplit('.').next() {
+        return None;
+    }
     let one = one.strip_suffix(".…").unwrap_or(one);
     let parts = one.split('.').zip(other.split('.')).take_while(|(one, other)| one == other);
     let parts: Vec<&str> = parts.map(|(part, _)| part).collect();

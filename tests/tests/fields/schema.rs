@@ -170,6 +170,8 @@ fn shape(schema: &Value) -> Shape {
         return Shape::Map(Box::new(shape(&schema["additionalProperties"])));
     }
     let choices = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // Kubernetes lists what is the same as nothing.
+    let choices = choices.filter(|choice| !choice.is_empty());
     Shape::Leaf(choices.map(str::to_owned).collect())
 }
 
