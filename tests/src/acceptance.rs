@@ -27,6 +27,7 @@ pub struct Acceptance {
     streams: Streams<()>,
     events: Events<()>,
     revision: u64,
+    is_over: bool,
     shutdown: CancellationToken,
     serving: JoinHandle<usize>,
 }
@@ -63,15 +64,15 @@ impl Acceptance {
         let opened = tokio::time::timeout(PATIENCE, opened(&mut events)).await;
         opened.context("Envoy opens no stream")?;
         let egress = ReservedPort::new()?;
-        Ok(Self { envoy, egress, cache, streams, events, revision: 0, shutdown, serving })
+        Ok(Self { envoy, egress, cache, streams, events, revision: 0, is_over: false, shutdown, serving })
     }
 
     /// Serves a world in the place of the one before, with planted resources beside the translation's, until the
     /// Envoy has taken all of it. Gives the number of resources.
     ///
     /// # Errors
-    /// The Envoy rejects a resource (the error has its words), or does not answer in time. It can be served the next
-    /// world all the same.
+    /// The Envoy rejects a resource (the error has its words), or does not answer in time: it can be served the next
+    /// world all the same. Or it has ended, and [`Self::is_over`].
     pub async fn serve(
         &mut self,
         seen: Seen<'_>,
@@ -94,20 +95,42 @@ impl Acceptance {
         }
         let held = snapshot.iter().map(|(_, collection)| collection.len()).sum();
         self.cache.publish(&(), snapshot);
-        let answered = tokio::time::timeout(PATIENCE, self.streams.reached(revision)).await;
+        let ended = tokio::select! {
+            answered = tokio::time::timeout(PATIENCE, self.streams.reached(revision)) => answered.map(|()| None),
+            status = self.envoy.process().ended() => Ok(Some(status)),
+        };
+        let ended = match ended {
+            // Without a stream there is nobody left to answer.
+            Ok(None) if self.streams.is_empty() => {
+                tokio::time::timeout(PATIENCE, self.envoy.process().ended()).await.map(Some)
+            }
+            ended => ended,
+        };
         // Reached means answered; a rejection that came with the last answer is in the queue by now.
         let mut rejections = Vec::new();
         while let Some(event) = self.events.try_next() {
             rejections.extend(rejection(&event));
         }
         let log = || std::fs::read_to_string(self.envoy.log()).unwrap_or_default();
+        if let Ok(Some(status)) = ended {
+            self.is_over = true;
+            let log = log();
+            let crash = log.find("[critical]").unwrap_or(log.len());
+            let (before, crash) = log.split_at_checked(crash).unwrap_or_default();
+            bail!("Envoy has ended ({status:?}); the end of its log: {}{crash}", end(before));
+        }
         if !rejections.is_empty() {
             bail!("{}\nthe end of its log: {}", rejections.join("\n"), end(&log()));
         }
-        if answered.is_err() {
+        if ended.is_err() {
             bail!("Envoy does not answer; the end of its log: {}", end(&log()));
         }
         Ok(held)
+    }
+
+    /// Whether the Envoy has ended, so that there is nobody to serve.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Ends the Envoy, which has to be ready with what it was served last.

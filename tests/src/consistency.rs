@@ -24,7 +24,7 @@ pub fn is_consistent(snapshot: &Snapshot) -> Result<()> {
 }
 
 fn of_resource(resource_type: &ResourceType, resource: &Resource) -> Result<()> {
-    let message = any_to_json(resource_type.type_url(), resource.body())?;
+    let message = any_to_json(resource_type.type_url(), &resource.body())?;
     let key = if *resource_type == ResourceType::Endpoint { "cluster_name" } else { "name" };
     let said = message[key].as_str().unwrap_or_default();
     let name = match resource_type {

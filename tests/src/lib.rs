@@ -20,6 +20,7 @@ pub mod namespace;
 mod proxy;
 mod python;
 mod relay;
+mod rust_client;
 mod tls;
 mod traffic;
 
@@ -35,5 +36,6 @@ pub use pilotage::demo::{Backend, Behaviour, Client, Reply};
 pub use proxy::{Dialect, Proxy};
 pub use python::GrpcClient;
 pub use relay::Relay;
+pub use rust_client::XdsClient;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
-pub use traffic::{Outcomes, Traffic, calls, until_left_out};
+pub use traffic::{Caller, Outcomes, Streams, Traffic, calls, until_left_out};

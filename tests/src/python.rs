@@ -1,4 +1,4 @@
-//! A gRPC client of another implementation: `grpcio`, through a sidecar or proxyless.
+//! The gRPC client of another language: `grpcio`, through a sidecar or proxyless.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::{Mesh, Outcomes, eventually, pilotage};
+use crate::{Caller, Mesh, Outcomes, pilotage};
 
 /// A running client with one channel. Dropping it kills it.
 #[derive(Debug)]
@@ -38,12 +38,23 @@ impl GrpcClient {
     /// # Errors
     /// As of [`GrpcClient::plain`].
     pub async fn proxyless(mesh: &Mesh, name: &str, authority: &str) -> Result<Self> {
+        Self::proxyless_with(mesh, name, authority, &[]).await
+    }
+
+    /// The same, with more arguments of `pilotage bootstrap`.
+    ///
+    /// # Errors
+    /// As of [`GrpcClient::plain`].
+    pub async fn proxyless_with(mesh: &Mesh, name: &str, authority: &str, more: &[&str]) -> Result<Self> {
         let xds = mesh.xds().to_string();
-        let arguments = ["grpc", "--id", name, "--namespace", "demo", "--server", &xds];
+        let arguments = [&["grpc", "--id", name, "--namespace", "demo", "--server", &xds], more].concat();
         let file = mesh.folder().join(format!("{name}.json"));
         fs::write(&file, bootstrap(pilotage()?, arguments).await?)?;
         let target = format!("xds:///{authority}");
-        Self::start(script().await?.arg(target).env("GRPC_XDS_BOOTSTRAP", file))
+        // Without the second variable, tokens of the bootstrap are passed over in silence (gRFC A97).
+        let mut command = script().await?;
+        command.arg(target).env("GRPC_XDS_BOOTSTRAP", file);
+        Self::start(command.env("GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS", "true"))
     }
 
     fn start(command: &mut Command) -> Result<Self> {
@@ -53,12 +64,10 @@ impl GrpcClient {
         let answers = BufReader::new(child.stdout.take().context("its output is a pipe")?).lines();
         Ok(Self { _child: child, requests, answers })
     }
+}
 
-    /// Makes `count` calls one after another.
-    ///
-    /// # Errors
-    /// The client has ended; failed calls are counted and no error.
-    pub async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes> {
+impl Caller for GrpcClient {
+    async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes> {
         let request = json!({ "count": count, "headers": headers });
         self.requests.write_all(format!("{request}\n").as_bytes()).await?;
         let line = self.answers.next_line().await?.context("the Python client ended")?;
@@ -75,21 +84,6 @@ impl GrpcClient {
             failed: answer["failed"].as_u64().context("a number of failed calls")?,
             first_failure: answer["first_failure"].as_str().map(|why| (Instant::now(), why.to_owned())),
         })
-    }
-
-    /// Waits until a call succeeds.
-    ///
-    /// # Errors
-    /// None does in time, or the client has ended.
-    pub async fn first_call(&mut self) -> Result<()> {
-        let client = tokio::sync::Mutex::new(self);
-        let succeeded = || async {
-            match client.lock().await.calls(1, &[]).await {
-                Ok(outcomes) => (outcomes.failed == 0).then_some(Ok(())),
-                Err(error) => Some(Err(error)),
-            }
-        };
-        eventually("a call of the Python client that succeeds", succeeded).await?
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use pilotage::demo::{Client, Reply};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::eventually;
@@ -24,8 +25,38 @@ pub struct Outcomes {
     pub first_failure: Option<(Instant, String)>,
 }
 
+/// Makes calls over one channel, in whichever language.
+#[expect(async_fn_in_trait, reason = "tests do not send it between threads")]
+pub trait Caller {
+    /// Makes `count` calls one after another.
+    ///
+    /// # Errors
+    /// The client has ended; failed calls are counted and no error.
+    async fn calls(&mut self, count: u64, headers: &[(&str, &str)]) -> Result<Outcomes>;
+
+    /// Waits until a call succeeds.
+    ///
+    /// # Errors
+    /// None does in time, or the client has ended.
+    async fn first_call(&mut self) -> Result<()> {
+        let state = Mutex::new((self, None));
+        let succeeded = || async {
+            let (caller, failure) = &mut *state.lock().await;
+            match caller.calls(1, &[]).await {
+                Ok(outcomes) => {
+                    *failure = outcomes.first_failure;
+                    (outcomes.failed == 0).then_some(Ok(()))
+                }
+                Err(error) => Some(Err(error)),
+            }
+        };
+        let succeeded = eventually("a call that succeeds", succeeded).await;
+        succeeded.with_context(|| format!("the last one: {:?}", state.into_inner().1))?
+    }
+}
+
 impl Outcomes {
-    fn count(&mut self, outcome: Result<Reply, tonic::Status>) {
+    pub(crate) fn count(&mut self, outcome: Result<Reply, tonic::Status>) {
         match outcome {
             Ok(reply) => {
                 *self.servers.entry(reply.server_id).or_default() += 1;
@@ -168,4 +199,37 @@ async fn call_until(stop: Arc<AtomicBool>, made: Arc<AtomicU64>, mut client: Cli
         made.fetch_add(1, Ordering::Relaxed);
     }
     outcomes
+}
+
+/// Streams of several messages, one after another, until they are stopped.
+#[derive(Debug)]
+pub struct Streams {
+    stop: Arc<AtomicBool>,
+    caller: JoinHandle<Result<u64, tonic::Status>>,
+}
+
+impl Streams {
+    /// Starts streams of ten messages in half a second each, over the one connection of `client`.
+    pub fn start(client: &Client) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, mut client) = (stop.clone(), client.clone());
+        let caller = tokio::spawn(async move {
+            let mut held = 0;
+            while !ended.load(Ordering::Relaxed) {
+                client.converse(10, Duration::from_millis(50)).await?;
+                held += 1;
+            }
+            Ok(held)
+        });
+        Self { stop, caller }
+    }
+
+    /// Stops them, and gives how many there were.
+    ///
+    /// # Errors
+    /// One failed, or the task panicked.
+    pub async fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.caller.await.context("a streaming task")?.context("a stream fails")
+    }
 }

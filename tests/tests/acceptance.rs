@@ -104,6 +104,41 @@ async fn envoy_accepts_every_golden_world() -> Result<()> {
     envoys.end().await
 }
 
+/// Redirected connections to a port, and a socket of the workload's own for the same port and so of the same name.
+const WITHOUT_SOCKET: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec:
+  clusterIP: 10.96.0.9
+  ports: [{name: http, port: 28443}]
+";
+const WITH_SOCKET: &str = "\
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: cart, namespace: shop}
+spec:
+  ingress:
+  - port: {number: 28443, protocol: TCP, name: tcp}
+    captureMode: NONE
+    defaultEndpoint: 127.0.0.1:8080
+";
+
+#[tokio::test]
+async fn envoy_lives_on_when_a_listener_takes_the_name_of_one_without_a_socket() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut envoy = Acceptance::start("sidecar", folder.path()).await?;
+    let group = group("intercepted namespace=shop labels=app=cart")?;
+    for (round, text) in [WITHOUT_SOCKET, WITH_SOCKET].into_iter().cycle().take(6).enumerate() {
+        let manifests = folder.path().join(round.to_string());
+        std::fs::create_dir(&manifests)?;
+        std::fs::write(manifests.join("world.yaml"), text)?;
+        let served = envoy.serve(Seen { world: &world(&manifests)?, group: &group }, []).await;
+        served.with_context(|| format!("round {round}"))?;
+    }
+    envoy.end().await
+}
+
 #[tokio::test]
 async fn envoy_accepts_every_example() -> Result<()> {
     let mut envoys = Envoys::start().await?;

@@ -1,7 +1,7 @@
 //! A gRPC client that speaks xDS itself, of another implementation than ours: what it makes of faults and of names.
 
 use anyhow::{Result, ensure};
-use pilotage_tests::{Backend, GrpcClient, Mesh, Outcomes, routing};
+use pilotage_tests::{Backend, Caller, GrpcClient, Mesh, Outcomes, routing};
 
 #[tokio::test]
 async fn a_proxyless_client_aborts_the_share_of_calls_that_is_written() -> Result<()> {

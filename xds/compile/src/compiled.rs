@@ -20,8 +20,9 @@ use crate::ir::RouteTable;
 use crate::outline::{Difference, Outline};
 use crate::report::Report;
 use crate::rope::{Fragment, Rope};
+use crate::routing::MeshTable;
 use crate::table::{Layers, replacing, updated, with_changes};
-use crate::{Group, Settings, egress};
+use crate::{Group, Settings};
 
 pub(crate) use assignments::subset_problem;
 
@@ -37,8 +38,8 @@ pub struct Compiled {
     secrets: Layers,
     /// Of types that translation does not make.
     others: BTreeMap<ResourceType, Layers>,
-    /// The virtual hosts of the one table of sidecars.
-    mesh: Rope,
+    /// The virtual hosts of the tables of sidecars.
+    mesh: OrdMap<MeshTable, Rope>,
     /// The virtual hosts of every other table.
     tables: Arc<BTreeMap<Name, Vec<Arc<Fragment>>>>,
     /// What is wrong with objects, once someone asks.
@@ -154,13 +155,17 @@ impl Compiled {
         difference: &mut Difference,
     ) -> Option<BTreeMap<Name, crate::ir::Listener>> {
         let (mut upserts, mut removals) = (Vec::new(), Vec::new());
-        let hosts = std::mem::take(&mut difference.mesh);
-        let mesh: Name = egress::ROUTES.into();
-        if let Some(last) = &difference.last
-            && let Some(rope) = previous.mesh.updated(hosts, Some(last))
-        {
-            upserts.push(rope.resource(&mesh));
-            self.mesh = rope;
+        for table in previous.mesh.keys().filter(|table| !difference.last.contains_key(table)) {
+            removals.push(table.name());
+            self.mesh.remove(table);
+        }
+        let none = Rope::default();
+        for (table, last) in std::mem::take(&mut difference.last) {
+            let hosts = difference.mesh.remove(&table).unwrap_or_default();
+            if let Some(mut rope) = previous.mesh.get(&table).unwrap_or(&none).updated(hosts, Some(&last)) {
+                upserts.push(rope.resource(&table.name()));
+                self.mesh.insert(table, rope);
+            }
         }
         let (listeners, tables) = difference.whole.take().unzip();
         if let Some(tables) = tables {

@@ -18,22 +18,19 @@ use crate::ir::{
 use crate::passage::{Passage, Taken, by_name, passage};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
-use crate::routing::{Routing, Scope, Via, target};
+use crate::routing::{MeshTable, Routing, Scope, Via, target};
 use crate::sidecar::Sidecar;
 
 pub(crate) use listed::listed;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// The name of the route table of the egress listener.
-pub(crate) const ROUTES: &str = "egress";
-
 /// The listener for everything that is routed by request.
 pub(crate) fn routed(port: u16, scope: &Scope<'_>, blueprint: &mut Blueprint) {
     let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
     let mut ports = scope.hosts.iter().flat_map(|host| &host.ports);
     let grpc_web = ports.any(|port| port.protocol == Protocol::GrpcWeb);
-    let routes = ROUTES.into();
+    let routes = MeshTable::AllPorts.name();
     let entry = Entry::Http { address: LOOPBACK, port, routes, edge: Edge::Inside, grpc_web };
     blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source: None });
 }

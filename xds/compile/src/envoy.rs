@@ -27,7 +27,7 @@ pub(crate) use cluster::cluster;
 pub(crate) use endpoint::assignment;
 use filter::fraction;
 pub(crate) use listener::listener;
-pub(crate) use route::{route_configuration, virtual_host};
+pub(crate) use route::{add_virtual_host, route_configuration, virtual_host};
 pub(crate) use tls::secret;
 
 use crate::ir;

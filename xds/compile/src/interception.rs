@@ -13,7 +13,6 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
-use crate::egress;
 use crate::hosts::{Host, Port};
 use crate::ir::{
     Address, Branch, Capture, Cluster, Discovery, Entry, Intake, Listener, RouteTable, Service, Side, Speaks,
@@ -22,7 +21,7 @@ use crate::ir::{
 use crate::passage::{Taken, passage, to};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
-use crate::routing::{Authority, Reach, Routing, Scope, mesh_table};
+use crate::routing::{Authority, MeshTable, Routing, Scope};
 use crate::sidecar::Sidecar;
 
 /// Where connections that the workload opens are redirected to.
@@ -56,11 +55,22 @@ impl PortPlan {
     }
 }
 
-/// The listeners and routes for what the workload opens.
+/// How requests name a port of a host where they come redirected, by the listener of that port; not those that are the
+/// sidecar's own.
+pub(crate) fn ports(scope: &Scope<'_>, sidecar: &Sidecar<'_>) -> impl Fn(&Host, &Port) -> Option<Authority> {
+    move |host, port| {
+        let is_own = matches!(port.number, OUTBOUND_PORT | INBOUND_PORT);
+        (!is_own && sidecar.on_port(port.number, host, scope.group)).then_some(Authority::WithOrWithoutPort)
+    }
+}
+
+/// The listeners for what the workload opens, and the routes that no other listener shares; `tables` are those of
+/// requests.
 pub(crate) fn outbound(
     scope: &Scope<'_>,
     routing: &Routing<'_>,
     sidecar: &Sidecar<'_>,
+    tables: impl Iterator<Item = MeshTable>,
     blueprint: &mut Blueprint,
 ) {
     let elsewhere = match sidecar.lets_unknown_out(scope.settings) {
@@ -104,7 +114,6 @@ pub(crate) fn outbound(
             }
             let plan = plans.entry(port.number).or_default();
             if port.protocol.is_http() {
-                plan.speaks_http = true;
                 plan.grpc_web |= port.protocol == Protocol::GrpcWeb;
                 if port.protocol == Protocol::Sniffed {
                     sniffed(host, port, scope, routing, blueprint);
@@ -114,39 +123,19 @@ pub(crate) fn outbound(
             }
         }
     }
-    // A host that is only routed is one of port 80.
-    if routing.owned().any(|(name, _)| scope.hosts.get(name).is_none()) {
-        plans.entry(80).or_default().speaks_http = true;
+    for port in tables.filter_map(MeshTable::port) {
+        plans.entry(port).or_default().speaks_http = true;
     }
     for (port, plan) in plans {
-        whole_port(port, plan, elsewhere, scope, routing, sidecar, blueprint);
+        whole_port(port, plan, elsewhere, blueprint);
     }
 }
 
 /// The listener of a port for every address that has none of its own.
-fn whole_port(
-    port: u16,
-    plan: PortPlan,
-    elsewhere: &str,
-    scope: &Scope<'_>,
-    routing: &Routing<'_>,
-    sidecar: &Sidecar<'_>,
-    blueprint: &mut Blueprint,
-) {
+fn whole_port(port: u16, plan: PortPlan, elsewhere: &str, blueprint: &mut Blueprint) {
     let mut branches = plan.branches;
     if plan.speaks_http {
-        let routes: Arc<str> = port.to_string().into();
-        let of_port = |host: &Host, own: &Port| {
-            (own.number == port && sidecar.on_port(port, host, scope.group))
-                .then_some(Authority::WithOrWithoutPort)
-        };
-        let reach = Reach { ports: &of_port, routed: &|_| port == 80 };
-        let mut hosts = mesh_table(&reach, scope, routing, &mut blueprint.report);
-        let onward = (elsewhere == PASSTHROUGH).then_some(PASSTHROUGH);
-        let unknown = egress::unknown_authority(port, onward, scope, sidecar, &mut blueprint.report);
-        hosts.push(Arc::new(unknown));
-        let table = RouteTable { name: routes.clone(), hosts, ignore_port: false };
-        blueprint.routes.insert(routes.clone(), table);
+        let routes = MeshTable::Port(port).name();
         branches.push(Branch {
             port: None,
             subnets: Vec::new(),

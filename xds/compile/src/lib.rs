@@ -48,7 +48,7 @@ mod workload;
 pub use catalog::Catalog;
 pub use check::{Checkup, check};
 pub use compiled::{Compiled, compile, compile_endpoints, compile_secrets};
-pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind};
+pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind, pod_names};
 pub use settings::{
     AccessLogs, DefaultRetries, H2UpgradePolicy, Keepalive, LocalityLoadBalancing, LogFormat,
     OutboundTrafficPolicy, RegionFailover, Retries, Settings, UndeclaredPorts, UnknownMethods,

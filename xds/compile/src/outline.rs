@@ -16,25 +16,25 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use pilotage_protocol::Name;
-use pilotage_watcher::{Kind, NamespacedName, Problem, Touched};
+use pilotage_watcher::{Kind, NamespacedName, ObjectKey, Problem, Touched};
 
 use crate::access_log::access_logs;
 use crate::blueprint::AssignmentPlan;
 use crate::catalog::Catalog;
 use crate::credentials::SecretPlan;
-use crate::hosts::{Changes, HostTable, Hosts, Members, Reads, check_workloads};
+use crate::hosts::{Changes, Host, HostTable, Hosts, Members, Reads, check_workloads};
 use crate::ir::{Cluster, Listener, RouteTable, VirtualHost};
 use crate::parts::{Part, Parts};
 use crate::raw::{RawResources, raw_resources};
 use crate::report::Report;
-use crate::routing::{Routing, Scope};
+use crate::routing::{MeshTable, Routing, Scope};
 use crate::rules::{self, Rules};
 use crate::sidecar::Sidecar;
 use crate::workload::{Doors, doors};
 use crate::{Group, ProxyKind};
 
 use clusters::Clusters;
-use mesh::Mesh;
+use mesh::{Mesh, Sight};
 use whole::Whole;
 
 /// What one group is told, but for the endpoints; a clone shares everything.
@@ -49,7 +49,7 @@ pub(crate) struct Outline {
     is_scoped: bool,
     clusters: Parts<Clusters>,
     /// The virtual hosts of sidecars.
-    mesh: Parts<Mesh>,
+    mesh: Mesh,
     /// What is said of routes and rules by the name that they are for.
     filed: Parts<()>,
     whole: Option<Arc<Part<Whole>>>,
@@ -69,10 +69,10 @@ pub(crate) struct Difference {
     /// By name; none where one is gone.
     pub(crate) clusters: BTreeMap<Name, Option<Cluster>>,
     pub(crate) plans: BTreeMap<Name, Option<Arc<AssignmentPlan>>>,
-    /// The virtual hosts of the one table of sidecars.
-    pub(crate) mesh: BTreeMap<Name, Option<VirtualHost>>,
-    /// The virtual host of that table that answers what no other does.
-    pub(crate) last: Option<VirtualHost>,
+    /// The virtual hosts of sidecars.
+    pub(crate) mesh: mesh::Made,
+    /// Every table of those, with the virtual host that answers what no other does.
+    pub(crate) last: BTreeMap<MeshTable, VirtualHost>,
     /// All listeners and all other tables, where they were made anew.
     pub(crate) whole: Option<(BTreeMap<Name, Listener>, BTreeMap<Name, RouteTable>)>,
     /// What changed of the world.
@@ -103,15 +103,13 @@ impl Outline {
             None => Touched::default(),
             Some(_) => world.changes_since(self.catalog.world()),
         };
-        let is_same = known == Some(group)
-            // Where a Sidecar object holds, routes bring the hosts that they lead to.
-            && !is_scoped
-            && catalog.hosts().by_name().ptr_eq(self.catalog.hosts().by_name());
-        let hosts = match is_same {
-            true => self.hosts.clone(),
-            false => HostTable::of(catalog.hosts(), group, |host| {
-                sidecar.knows(&host.namespace, &host.name, group)
-            }),
+        // Where a Sidecar object holds, routes bring the hosts that they lead to.
+        let brings = |key: &ObjectKey| matches!(key.kind, Kind::Sidecar | Kind::VirtualService);
+        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(brings));
+        let knows = |host: &Host| sidecar.knows(&host.namespace, &host.name, group);
+        let hosts = match known.filter(|_| is_same_choice) {
+            Some(known) => self.hosts.follow(catalog.hosts(), known, group, knows),
+            None => HostTable::of(catalog.hosts(), group, knows),
         };
         let mut changes = self.changes(catalog, &hosts, known.is_none(), &touched);
         changes.whole = *self.asked != *asked || known != Some(group);
@@ -138,10 +136,17 @@ impl Outline {
         };
         let mut difference = Difference { everything: changes.everything, ..Difference::default() };
         next.file(&changes, &scope, &routing);
-        if matches!(group.kind, ProxyKind::Sidecar { .. }) {
-            mesh::follow(&mut next.mesh, &changes, &hosts, &scope, &routing, &mut difference.mesh);
-            difference.last = mesh::last(&scope, &sidecar, &mut report);
+        if matches!(group.kind, ProxyKind::Sidecar { .. } | ProxyKind::Intercepted) {
+            let sight = Sight { scope: &scope, routing: &routing, sidecar: &sidecar };
+            difference.mesh = next.mesh.follow(&changes, sight);
+            difference.last = next.mesh.last(sight, &mut report);
+            changes.whole |= !next.mesh.tables().eq(self.mesh.tables());
         }
+        // The ports of the workload are found by its Services' selectors and endpoints.
+        let serves = |key: &ObjectKey| matches!(key.kind, Kind::Service | Kind::ServiceEntry);
+        changes.whole |= group.kind == ProxyKind::Intercepted
+            && (touched.config.iter().any(serves)
+                || touched.endpoints.iter().any(|(namespace, _)| *namespace == group.namespace));
         let logs = access_logs(world, group, settings, &sidecar, &mut report);
         next.follow_whole(&changes, (&scope, &routing, &sidecar), logs, &mut difference);
         let mut clusters = std::mem::take(&mut next.clusters);
@@ -232,9 +237,10 @@ impl Outline {
         let (catalog, settings) = (&self.catalog, self.catalog.settings());
         let mut report = Report::default();
         let mut parts: Vec<&Arc<[Problem]>> =
-            vec![&self.problems, self.hosts.problems(), &self.raw_problems, &self.workload_problems];
+            vec![&self.problems, &self.raw_problems, &self.workload_problems];
+        parts.extend(self.hosts.problems());
         parts.extend(self.filed.iter().map(|part| &part.problems));
-        parts.extend(self.mesh.iter().map(|part| &part.problems));
+        parts.extend(self.mesh.problems());
         parts.extend(self.clusters.iter().map(|part| &part.problems));
         parts.extend(self.whole.iter().map(|part| &part.problems));
         report.extend(parts.into_iter().flat_map(|problems| problems.iter()).cloned());

@@ -51,10 +51,6 @@ impl<T> Parts<T> {
         self.parts.keys()
     }
 
-    pub(crate) fn named(&self) -> impl Iterator<Item = (&Arc<str>, &Part<T>)> {
-        self.parts.iter().map(|(name, part)| (name, &**part))
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Part<T>> {
         self.parts.values().map(|part| &**part)
     }

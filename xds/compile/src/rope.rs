@@ -1,13 +1,16 @@
-//! A route table of many virtual hosts, each encoded by itself: an edit of one encodes that one and joins the bytes.
+//! A route table of many virtual hosts, each encoded by itself: an edit of one encodes that one and joins the bytes of
+//! its neighbours, and all others are shared with the table before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use imbl::OrdMap;
 use pilotage_protocol::{Name, Reference, Resource, ResourceType, Version};
 use pilotage_watcher::ObjectKey;
 use prost::Message;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::envoy;
 use crate::ir::VirtualHost;
@@ -27,11 +30,25 @@ pub(crate) struct Fragment {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rope {
     fragments: OrdMap<Name, Arc<Fragment>>,
+    /// The encoded fragments in pieces of some dozens, each by the name that it begins with: see [`begins`].
+    pieces: OrdMap<Name, Bytes>,
+    /// The wrapping sum of the versions of all fragments, by which the version of the whole follows an edit of one.
+    sum: u64,
     /// The one that answers what no other does.
     last: Option<Arc<Fragment>>,
     /// How many fragments lead to each cluster.
     uses: OrdMap<Name, usize>,
-    references: Arc<[Reference]>,
+    /// Whose references are those of the whole, while all fragments lead to the same clusters.
+    predecessor: Option<Resource>,
+}
+
+/// About how many fragments there are in a piece.
+const PIECE: u64 = 64;
+
+/// Whether a piece begins with the fragment of this name. Told by the name alone, so that the others' pieces stay as
+/// they are when a fragment comes or goes, and a table is cut the same whatever its history.
+fn begins(name: &str) -> bool {
+    xxh3_64(name.as_bytes()).is_multiple_of(PIECE)
 }
 
 impl Fragment {
@@ -77,8 +94,8 @@ fn same(known: Option<&Arc<Fragment>>) -> impl FnOnce(Version) -> Option<Arc<Fra
 /// The RouteConfiguration of these fragments, still without its references.
 pub(crate) fn table(name: &Name, ignore_port: bool, fragments: &[&Arc<Fragment>]) -> Resource {
     let versions: Vec<Version> = fragments.iter().map(|fragment| fragment.version).collect();
-    let bodies = fragments.iter().map(|fragment| &fragment.body);
-    let body = envoy::route_configuration(name, ignore_port, bodies);
+    let mut body = BytesMut::from(&envoy::route_configuration(name, ignore_port)[..]);
+    fragments.iter().for_each(|fragment| envoy::add_virtual_host(&fragment.body, &mut body));
     Resource::versioned(name.clone(), version(&(name, ignore_port, versions)), body)
 }
 
@@ -91,58 +108,106 @@ impl Rope {
         last: Option<&VirtualHost>,
     ) -> Option<Self> {
         let mut next = self.clone();
-        let mut has_changed = false;
-        let mut leads_elsewhere = false;
-        let mut replace = |next: &mut Self, old: Option<&Fragment>, new: Option<&Fragment>| {
-            has_changed = true;
-            for name in new.into_iter().flat_map(|new| &new.clusters) {
-                let uses = next.uses.entry(name.clone()).or_insert(0);
-                *uses += 1;
-                leads_elsewhere |= *uses == 1;
-            }
-            for name in old.into_iter().flat_map(|old| &old.clusters) {
-                let left = next.uses.get(name).map_or(0, |uses| uses.saturating_sub(1));
-                match left {
-                    0 => next.uses.remove(name),
-                    left => next.uses.insert(name.clone(), left),
-                };
-                leads_elsewhere |= left == 0;
-            }
-        };
+        let mut changed = BTreeSet::new();
         for (name, host) in hosts {
             let old = self.fragments.get(&name);
-            let Some(host) = host else {
-                if let Some(old) = next.fragments.remove(&name) {
-                    replace(&mut next, Some(&old), None);
-                }
+            let new = host.map(|host| Fragment::successor(same(old), &host));
+            if version_of(old) == version_of(new.as_ref()) {
                 continue;
-            };
-            let new = Fragment::successor(same(old), &host);
-            if old.is_none_or(|old| !Arc::ptr_eq(old, &new)) {
-                replace(&mut next, old.map(|old| &**old), Some(&new));
-                next.fragments.insert(name, new);
             }
+            next.count(old, new.as_ref());
+            match new {
+                Some(new) => drop(next.fragments.insert(name.clone(), new)),
+                None => drop(next.fragments.remove(&name)),
+            }
+            changed.insert(name);
         }
         let new = last.map(|host| Fragment::successor(same(self.last.as_ref()), host));
-        if new.as_ref().map(|new| new.version) != self.last.as_ref().map(|old| old.version) {
-            replace(&mut next, self.last.as_deref(), new.as_deref());
+        let is_last_same = version_of(self.last.as_ref()) == version_of(new.as_ref());
+        if changed.is_empty() && is_last_same {
+            return None;
+        }
+        if !is_last_same {
+            next.count(self.last.as_ref(), new.as_ref());
             next.last = new;
         }
-        if leads_elsewhere {
-            let clusters = next.uses.keys();
-            next.references =
-                clusters.map(|name| Reference::new(ResourceType::Cluster, name.clone())).collect();
+        next.join(&changed);
+        Some(next)
+    }
+
+    /// Counts one fragment in the place of another.
+    fn count(&mut self, old: Option<&Arc<Fragment>>, new: Option<&Arc<Fragment>>) {
+        let sum = |of: Option<&Arc<Fragment>>| of.map_or(0, |fragment| fragment.version.0);
+        self.sum = self.sum.wrapping_sub(sum(old)).wrapping_add(sum(new));
+        let clusters =
+            |of: Option<&Arc<Fragment>>| of.map_or(&[][..], |fragment| &fragment.clusters).to_vec();
+        let mut leads_elsewhere = false;
+        for name in clusters(new) {
+            let uses = self.uses.entry(name).or_insert(0);
+            *uses += 1;
+            leads_elsewhere |= *uses == 1;
         }
-        has_changed.then_some(next)
+        for name in clusters(old) {
+            let left = self.uses.get(&name).map_or(0, |uses| uses.saturating_sub(1));
+            match left {
+                0 => self.uses.remove(&name),
+                left => self.uses.insert(name, left),
+            };
+            leads_elsewhere |= left == 0;
+        }
+        if leads_elsewhere {
+            self.predecessor = None;
+        }
+    }
+
+    /// Joins the pieces anew that these fragments are, or were, in.
+    fn join(&mut self, changed: &BTreeSet<Name>) {
+        let mut stale = BTreeSet::new();
+        for name in changed {
+            let is_first = begins(name);
+            if is_first {
+                self.pieces.remove(name);
+            }
+            if is_first && self.fragments.contains_key(name) {
+                stale.insert(name.clone());
+            }
+            // What begins a piece ends, or no longer ends, the one before.
+            let mut before =
+                self.fragments.range::<_, str>((Bound::Unbounded, Bound::Excluded(&**name))).rev();
+            let first = before.find(|(before, _)| begins(before)).map(|(before, _)| before.clone());
+            stale.insert(first.unwrap_or_default());
+        }
+        for first in stale {
+            let from = self.fragments.range::<_, str>((Bound::Included(&*first), Bound::Unbounded));
+            let mut piece = BytesMut::new();
+            for (_, fragment) in from.take_while(|(name, _)| **name == first || !begins(name)) {
+                envoy::add_virtual_host(&fragment.body, &mut piece);
+            }
+            match piece.is_empty() {
+                true => self.pieces.remove(&first),
+                false => self.pieces.insert(first, piece.freeze()),
+            };
+        }
     }
 
     /// The virtual hosts joined to a RouteConfiguration.
-    pub(crate) fn resource(&self, name: &Name) -> Resource {
-        let fragments: Vec<_> = self.fragments.values().chain(&self.last).collect();
-        let rope = self.clone();
-        table(name, false, &fragments)
-            .with_shared_references(&self.references)
-            .with_origin(Arc::new(Sources::gathered(move || rope.sources())))
+    pub(crate) fn resource(&mut self, name: &Name) -> Resource {
+        let mut last = BytesMut::new();
+        self.last.iter().for_each(|fragment| envoy::add_virtual_host(&fragment.body, &mut last));
+        let head = envoy::route_configuration(name, false);
+        let pieces = std::iter::once(head).chain(self.pieces.values().cloned()).chain([last.freeze()]);
+        let version = version(&(name, self.fragments.len(), self.sum));
+        let rope = Self { predecessor: None, ..self.clone() };
+        let resource = Resource::in_pieces(name.clone(), version, pieces.collect::<Arc<[Bytes]>>())
+            .with_origin(Arc::new(Sources::gathered(move || rope.sources())));
+        let resource = match &self.predecessor {
+            Some(predecessor) => resource.with_references_of(predecessor),
+            None => resource.with_references(
+                self.uses.keys().map(|name| Reference::new(ResourceType::Cluster, name.clone())),
+            ),
+        };
+        self.predecessor = Some(resource.clone());
+        resource
     }
 
     /// The objects that the virtual hosts come from, sorted.
@@ -153,4 +218,8 @@ impl Rope {
         sources.dedup();
         sources
     }
+}
+
+fn version_of(fragment: Option<&Arc<Fragment>>) -> Option<Version> {
+    fragment.map(|fragment| fragment.version)
 }

@@ -36,6 +36,7 @@ use crate::{Group, Settings};
 pub(crate) use claim::Claim;
 pub(crate) use delegate::Written;
 pub(crate) use destination::target;
+pub(crate) use domains::MeshTable;
 pub(crate) use index::{ClaimIndex, Named};
 pub(crate) use rule::{Via, rules};
 pub(crate) use stream::{StreamRule, server_name_rules, tcp_rules};
@@ -105,11 +106,6 @@ impl<'a> Routing<'a> {
     pub(crate) fn owned(&self) -> impl Iterator<Item = (&'a Arc<str>, &'a Named)> {
         self.scope.hosts.note_owners();
         self.index.by_host().iter().filter_map(|(host, named)| Some((host, self.first(named)?)))
-    }
-
-    /// Every host and wildcard that some VirtualService names, whoever sees it.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'a Arc<str>> {
-        self.index.by_host().keys()
     }
 
     /// Says of every VirtualService that names a host which another one owns that its rules are not used for it.

@@ -40,6 +40,14 @@ pub(crate) fn served(
     for host in own {
         for port in &host.ports {
             for target in targets(world, host, port) {
+                if target == 0 {
+                    let message =
+                        format!("port {} leads to port 0 of the workload, which is none", port.number);
+                    let place = Place::new(host.source.clone(), "spec.ports");
+                    let problem = place.problem(Code::InvalidValue, message);
+                    report.add(problem.hint("name the port that the workload listens on"));
+                    continue;
+                }
                 let Some(first) = served.get(&target) else {
                     let found = Served {
                         protocol: port.protocol,

@@ -22,6 +22,18 @@ const LOG_NAMES: usize = 1024;
 ///
 /// A successor made by [`Collection::with_changes`] shares all unchanged parts with its predecessor, costs time
 /// proportional to the change, and remembers what changed.
+///
+/// ```
+/// use pilotage_protocol::{Collection, Resource};
+///
+/// let one: Collection = [Resource::new("red", &b"1"[..]), Resource::new("blue", &b"1"[..])].into_iter().collect();
+/// let next = one.with_changes([Resource::new("red", &b"2"[..])], ["blue".into()]);
+/// assert_eq!((one.len(), next.len()), (2, 1));
+/// assert_eq!(next.changed_since(&one).len(), 2);
+/// // A version says what is there, however it came about.
+/// let back = next.with_changes(one.iter().cloned(), []);
+/// assert_eq!(back.version(), one.version());
+/// ```
 #[derive(Clone)]
 pub struct Collection {
     resources: OrdMap<Name, Resource>,
@@ -140,13 +152,13 @@ impl Collection {
 
     fn count(&mut self, resource: &Resource) {
         self.hash = self.hash.wrapping_add(entry_hash(resource));
-        self.bytes += resource.body().len();
+        self.bytes += resource.body_len();
         self.mortals += usize::from(resource.ttl().is_some());
     }
 
     fn uncount(&mut self, resource: &Resource) {
         self.hash = self.hash.wrapping_sub(entry_hash(resource));
-        self.bytes -= resource.body().len();
+        self.bytes -= resource.body_len();
         self.mortals -= usize::from(resource.ttl().is_some());
     }
 

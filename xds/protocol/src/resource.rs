@@ -22,6 +22,13 @@ pub type Origin = Arc<dyn Any + Send + Sync>;
 /// A content hash; equal content has an equal version on every replica and after every restart.
 ///
 /// On the wire it is 16 lower-case hexadecimal digits.
+///
+/// ```
+/// use pilotage_protocol::Version;
+///
+/// let version = Version::of(b"an encoded message");
+/// assert_eq!(version.to_string().parse(), Ok(version));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -64,6 +71,18 @@ impl Reference {
 }
 
 /// One immutable resource; cloning it counts a reference and copies nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use pilotage_protocol::{Reference, Resource, ResourceType};
+///
+/// let route = Resource::new("local", &b"an encoded RouteConfiguration"[..])
+///     .with_references([Reference::new(ResourceType::Cluster, "red")])
+///     .with_ttl(Duration::from_secs(60));
+/// assert_eq!((&**route.name(), route.references().len()), ("local", 1));
+/// // Equal bytes have an equal version, on every replica.
+/// assert_eq!(route.version(), Resource::new("other", route.body().clone()).version());
+/// ```
 #[derive(Clone)]
 pub struct Resource(Arc<Content>);
 
@@ -71,10 +90,17 @@ pub struct Resource(Arc<Content>);
 struct Content {
     name: Name,
     version: Version,
-    body: Bytes,
+    body: Body,
     ttl: Option<Duration>,
     references: Arc<[Reference]>,
     origin: Option<Origin>,
+}
+
+/// An encoded message in one piece, or in several: a table of many parts of which one changed shares all others.
+#[derive(Clone)]
+enum Body {
+    Whole(Bytes),
+    Pieces { pieces: Arc<[Bytes]>, len: usize },
 }
 
 impl Resource {
@@ -88,7 +114,17 @@ impl Resource {
 
     /// A resource under a version computed elsewhere, where encoded bytes are not a stable identity.
     pub fn versioned(name: impl Into<Name>, version: Version, body: impl Into<Bytes>) -> Self {
-        let (name, body) = (name.into(), body.into());
+        Self::of(name.into(), version, Body::Whole(body.into()))
+    }
+
+    /// A resource whose encoded message is these pieces, one after the other, under a version computed elsewhere.
+    pub fn in_pieces(name: impl Into<Name>, version: Version, pieces: impl Into<Arc<[Bytes]>>) -> Self {
+        let pieces = pieces.into();
+        let len = pieces.iter().map(Bytes::len).sum();
+        Self::of(name.into(), version, Body::Pieces { pieces, len })
+    }
+
+    fn of(name: Name, version: Version, body: Body) -> Self {
         let name = match normalised(&name) {
             Cow::Borrowed(_) => name,
             Cow::Owned(name) => name.into(),
@@ -118,13 +154,10 @@ impl Resource {
         self
     }
 
-    /// The same resource with a list of references that successors share: a table of many routes has thousands, which
-    /// hardly ever change. They have to be sorted, each once; others are put in order, at the cost of a copy.
-    pub fn with_shared_references(mut self, references: &Arc<[Reference]>) -> Self {
-        if !references.is_sorted_by(|one, next| one < next) {
-            return self.with_references(references.iter().cloned());
-        }
-        Arc::make_mut(&mut self.0).references = references.clone();
+    /// The same resource with the references of another one: a table of many routes has thousands, which hardly ever
+    /// change from one to its successor.
+    pub fn with_references_of(mut self, other: &Self) -> Self {
+        Arc::make_mut(&mut self.0).references = other.0.references.clone();
         self
     }
 
@@ -144,9 +177,28 @@ impl Resource {
         self.0.version
     }
 
-    /// The encoded message.
-    pub fn body(&self) -> &Bytes {
-        &self.0.body
+    /// The encoded message; one of several pieces is joined, at the cost of a copy.
+    pub fn body(&self) -> Bytes {
+        match &self.0.body {
+            Body::Whole(body) => body.clone(),
+            Body::Pieces { pieces, .. } => pieces.concat().into(),
+        }
+    }
+
+    /// The pieces of the encoded message, in order.
+    pub fn body_pieces(&self) -> &[Bytes] {
+        match &self.0.body {
+            Body::Whole(body) => std::slice::from_ref(body),
+            Body::Pieces { pieces, .. } => pieces,
+        }
+    }
+
+    /// The length of the encoded message, in bytes.
+    pub fn body_len(&self) -> usize {
+        match &self.0.body {
+            Body::Whole(body) => body.len(),
+            Body::Pieces { len, .. } => *len,
+        }
     }
 
     /// How long a client may keep the resource without a heartbeat; `None` is for ever.

@@ -26,6 +26,16 @@ impl fmt::Display for Revision {
 ///
 /// A type of the table ([`ResourceType::KNOWN`]) that a snapshot does not hold is known to be empty; a type outside
 /// the table that it does not hold is unknown, and requests for it are not answered.
+///
+/// ```
+/// use std::sync::Arc;
+/// use pilotage_protocol::{Collection, Resource, ResourceType, Revision, Snapshot};
+///
+/// let clusters: Collection = [Resource::new("red", &b"encoded"[..])].into_iter().collect();
+/// let snapshot = Snapshot::new(Revision(1)).with(ResourceType::Cluster, Arc::new(clusters));
+/// assert_eq!(snapshot.collection(&ResourceType::Cluster).map(|clusters| clusters.len()), Some(1));
+/// assert!(snapshot.collection(&ResourceType::Listener).is_none());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     revision: Revision,

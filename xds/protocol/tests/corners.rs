@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pilotage_protocol::{
     ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference, Request,
-    RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing, Wildcard,
+    RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing, Version,
+    Wildcard,
 };
 
 const CLUSTER: ResourceType = ResourceType::Cluster;
@@ -54,7 +56,7 @@ fn a_long_history_tells_what_changed_and_counts_what_is_there() {
         let upserts = [resource(&(step % 17).to_string(), &"x".repeat(step % 5))];
         let removals = (step % 3 == 0).then(|| Name::from((step % 13).to_string()));
         let next = latest.with_changes(upserts, removals);
-        assert_eq!(next.bytes(), next.iter().map(|one| one.body().len()).sum::<usize>());
+        assert_eq!(next.bytes(), next.iter().map(|one| one.body_len()).sum::<usize>());
         if step % 500 == 0 {
             states.push(next);
         } else {
@@ -79,16 +81,25 @@ fn a_long_history_tells_what_changed_and_counts_what_is_there() {
 #[test]
 fn references_are_in_order_whatever_order_they_came_in() {
     let references: Vec<Reference> = ["a", "b", "c"].map(|name| Reference::new(CLUSTER, name)).into();
-    let sorted: Arc<[Reference]> = references.clone().into();
-    let shared = resource("r", "").with_shared_references(&sorted);
-    assert!(std::ptr::eq(shared.references(), &*sorted), "a sorted list is shared");
     for disorder in [[2, 1, 0], [0, 0, 1], [1, 2, 0]] {
-        let list: Arc<[Reference]> = disorder.map(|index| references[index].clone()).into();
+        let list = disorder.map(|index| references[index].clone());
         let mut expected = list.to_vec();
         expected.sort_unstable();
         expected.dedup();
-        assert_eq!(resource("r", "").with_shared_references(&list).references(), expected);
+        let ordered = resource("r", "").with_references(list);
+        assert_eq!(ordered.references(), expected);
+        let successor = resource("r", "next").with_references_of(&ordered);
+        assert!(std::ptr::eq(successor.references(), ordered.references()), "the list is shared");
     }
+}
+
+#[test]
+fn a_body_in_pieces_is_what_they_are_together() {
+    let pieces = ["one", "", "two"].map(Bytes::from);
+    let whole = Resource::versioned("r", Version(1), "onetwo");
+    let joint = Resource::in_pieces("r", Version(1), pieces.clone());
+    assert_eq!((joint.body(), joint.body_len()), (whole.body(), whole.body_len()));
+    assert_eq!((joint.body_pieces(), whole.body_pieces()), (&pieces[..], &[Bytes::from("onetwo")][..]));
 }
 
 #[test]

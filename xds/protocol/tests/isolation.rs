@@ -105,7 +105,7 @@ impl Client {
     }
 
     fn hear(&mut self, response: &Response) {
-        let text = |resource: &Resource| String::from_utf8_lossy(resource.body()).into_owned();
+        let text = |resource: &Resource| String::from_utf8_lossy(&resource.body()).into_owned();
         let offer: Vec<String> =
             response.resources.iter().map(|one| format!("{}={}", one.name(), text(one))).collect();
         assert!(self.offers.insert(offer), "the same set is offered twice");

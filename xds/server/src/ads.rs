@@ -39,6 +39,16 @@ use crate::{Cache, Events, GroupKey, Observer, Streams};
 const RESPONSES_AHEAD: usize = 2;
 
 /// How the service behaves.
+///
+/// ```
+/// use std::time::Duration;
+/// use pilotage_server::AdsConfig;
+///
+/// // Every rejected content is tried on every client, and a client has 5 s to say who it is.
+/// let config =
+///     AdsConfig { spare_after: None, first_message_timeout: Duration::from_secs(5), ..AdsConfig::default() };
+/// assert_eq!(config.max_request_bytes, 16 << 20);
+/// ```
 #[derive(Clone, Debug)]
 pub struct AdsConfig {
     /// What each stream's session goes by.
@@ -129,6 +139,15 @@ impl<K: GroupKey> Ads<K> {
     /// A service on this cache, and what its streams report.
     ///
     /// `assign` says to which group a node belongs. All streams end when `shutdown` is cancelled.
+    ///
+    /// ```
+    /// use pilotage_server::{Ads, AdsConfig, Cache};
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// // Envoys with `--service-cluster edge` are a group, and so on.
+    /// let assign = |node: &pilotage_server::Node| node.cluster.clone();
+    /// let (ads, events) = Ads::new(Cache::new(), assign, AdsConfig::default(), CancellationToken::new());
+    /// ```
     pub fn new(
         cache: Cache<K>,
         assign: impl Fn(&Node) -> K + Send + Sync + 'static,
@@ -139,6 +158,22 @@ impl<K: GroupKey> Ads<K> {
     }
 
     /// The same, with an observer of everything that happens on the streams.
+    ///
+    /// ```
+    /// use pilotage_server::{Ads, AdsConfig, Cache, Observer, Outcome};
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// struct Audit;
+    ///
+    /// impl Observer<()> for Audit {
+    ///     fn answered(&self, outcome: &Outcome<()>) {
+    ///         println!("{} on {}: {:?}", outcome.node, outcome.resource_type, outcome.answer);
+    ///     }
+    /// }
+    ///
+    /// let everyone = |_: &pilotage_server::Node| ();
+    /// let (ads, _) = Ads::observed(Cache::new(), everyone, Audit, AdsConfig::default(), CancellationToken::new());
+    /// ```
     pub fn observed(
         cache: Cache<K>,
         assign: impl Fn(&Node) -> K + Send + Sync + 'static,
@@ -166,11 +201,26 @@ impl<K: GroupKey> Ads<K> {
     }
 
     /// The open streams.
+    ///
+    /// ```
+    /// # use pilotage_server::{Ads, AdsConfig, Cache};
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// # let (ads, _) = Ads::new(Cache::new(), |_: &pilotage_server::Node| (), AdsConfig::default(), token);
+    /// let streams = ads.streams().clone();
+    /// assert!(streams.is_empty());
+    /// ```
     pub fn streams(&self) -> &Streams<K> {
         &self.shared.streams
     }
 
     /// How often a type was first asked for on a stream that neither the type table nor the snapshot knows.
+    ///
+    /// ```
+    /// # use pilotage_server::{Ads, AdsConfig, Cache};
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// # let (ads, _) = Ads::new(Cache::new(), |_: &pilotage_server::Node| (), AdsConfig::default(), token);
+    /// println!("unknown_type_requests_total {}", ads.unknown_type_requests());
+    /// ```
     pub fn unknown_type_requests(&self) -> u64 {
         self.shared.unknown_types.count()
     }
@@ -178,6 +228,14 @@ impl<K: GroupKey> Ads<K> {
     /// Every discovery service in one router: the aggregated one, and those of single types.
     ///
     /// Mount it with [`crate::serve`], or add it to a router of your own.
+    ///
+    /// ```
+    /// # use pilotage_server::{Ads, AdsConfig, Cache};
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// # let (ads, _) = Ads::new(Cache::new(), |_: &pilotage_server::Node| (), AdsConfig::default(), token);
+    /// // In a tonic server of one's own, beside other services.
+    /// let server = tonic::transport::Server::builder().add_routes(ads.routes());
+    /// ```
     pub fn routes(&self) -> Routes {
         families::add_all(Routes::new(self.clone()), &self.shared)
     }
@@ -186,6 +244,14 @@ impl<K: GroupKey> Ads<K> {
     ///
     /// It shows each client the configuration of all others, secrets aside, and so is not part of
     /// [`Ads::routes`]: mount it where only operators reach it.
+    ///
+    /// ```
+    /// # use pilotage_server::{Ads, AdsConfig, Cache};
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// # let (ads, _) = Ads::new(Cache::new(), |_: &pilotage_server::Node| (), AdsConfig::default(), token);
+    /// // Served where only operators reach it.
+    /// let operators = tonic::service::Routes::new(ads.client_status());
+    /// ```
     pub fn client_status(&self) -> ClientStatusDiscoveryServiceServer<impl ClientStatusDiscoveryService> {
         ClientStatusDiscoveryServiceServer::new(ClientStatus::new(self.streams().clone()))
     }

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -20,10 +21,29 @@ use tonic::codegen::http;
 const REMEMBERED: usize = 1024;
 
 /// The certificates that a client showed in the handshake, as DER, its own first; in the extensions of every request.
+///
+/// ```
+/// use pilotage_server::PeerCertificates;
+///
+/// /// Whether a client of any service in the server showed a certificate.
+/// fn is_known<T>(request: &tonic::Request<T>) -> bool {
+///     request.extensions().get::<PeerCertificates>().is_some_and(|shown| !shown.0.is_empty())
+/// }
+/// # assert!(!is_known(&tonic::Request::new(())));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerCertificates(pub Arc<[Bytes]>);
 
 /// What a client shows of who it is. Debug output does not have the header's value.
+///
+/// ```
+/// use pilotage_server::Credentials;
+///
+/// /// The token of `authorization: Bearer <token>`.
+/// fn token(credentials: &Credentials) -> Option<&str> {
+///     credentials.authorization.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// Where it connected from.
@@ -48,8 +68,63 @@ impl Credentials {
     }
 }
 
-/// Says whether a client that is known may be this node.
-pub type Permit = Box<dyn Fn(&Node) -> Result<(), Status> + Send + Sync>;
+/// What a client that is known may be, and for how long.
+///
+/// ```
+/// use pilotage_server::Permit;
+/// use tonic::Status;
+///
+/// /// Lets a client be the one node whose id is `name`.
+/// fn only(name: String) -> Permit {
+///     Permit::new(move |node| match node.id == name {
+///         true => Ok(()),
+///         false => Err(Status::permission_denied(format!("{name} may not be {}", node.id))),
+///     })
+/// }
+/// ```
+pub struct Permit {
+    check: Check,
+    ends: Option<Instant>,
+}
+
+type Check = Box<dyn Fn(&mut Node) -> Result<(), Status> + Send + Sync>;
+
+impl Permit {
+    /// A permit that `check` refuses to nodes that the client may not be. It may take from a node what the client has no
+    /// business to say of itself.
+    pub fn new(check: impl Fn(&mut Node) -> Result<(), Status> + Send + Sync + 'static) -> Self {
+        Self { check: Box::new(check), ends: None }
+    }
+
+    /// The same permit, until `end`: a stream that is open then ends with `UNAUTHENTICATED`. It ends up to a twentieth of
+    /// the time sooner, a minute at most, so that clients whose credentials were issued together do not return together.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        let left = end.saturating_duration_since(Instant::now());
+        let sooner = (left / 20).min(Duration::from_secs(60)).mul_f64(share());
+        self.ends = Some(end.checked_sub(sooner).unwrap_or(end));
+        self
+    }
+
+    pub(crate) fn check(&self, node: &mut Node) -> Result<(), Status> {
+        (self.check)(node)
+    }
+
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+/// A number from 0 to 1, another one each time.
+fn share() -> f64 {
+    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
 
 /// Decides whose streams are served.
 ///
@@ -73,10 +148,10 @@ pub type Permit = Box<dyn Fn(&Node) -> Result<(), Status> + Send + Sync>;
 ///             if credentials.authorization.is_none_or(|value| value != self.0) {
 ///                 return Err(Status::unauthenticated("the word is another one"));
 ///             }
-///             Ok(Box::new(|node: &pilotage_server::Node| match node.id.starts_with("edge-") {
+///             Ok(Permit::new(|node| match node.id.starts_with("edge-") {
 ///                 true => Ok(()),
 ///                 false => Err(Status::permission_denied(format!("{} is no edge", node.id))),
-///             }) as Permit)
+///             }))
 ///         })
 ///     }
 /// }
@@ -122,6 +197,16 @@ mod tests {
             Some(&b"Bearer secret"[..])
         );
         assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_permit_never_ends_later_than_what_it_stands_on() {
+        let end = Instant::now() + Duration::from_secs(600);
+        let ends: HashSet<_> = (0..50).filter_map(|_| Permit::new(|_| Ok(())).until(end).ends()).collect();
+        assert!(ends.len() > 1, "they do not all end at once");
+        assert!(ends.iter().all(|at| *at <= end && *at >= end - Duration::from_secs(30)), "{ends:?} {end:?}");
+        let over = Instant::now();
+        assert_eq!(Permit::new(|_| Ok(())).until(over).ends(), Some(over));
     }
 
     #[test]

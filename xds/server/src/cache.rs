@@ -60,12 +60,39 @@ impl<K: GroupKey> Cache<K> {
     }
 
     /// What the group's streams are told.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use pilotage_server::Cache;
+    /// use pilotage_server::protocol::{Collection, Resource, ResourceType, Revision, Snapshot};
+    ///
+    /// let cache = Cache::new();
+    /// let clusters: Collection = [Resource::new("red", &b"encoded"[..])].into_iter().collect();
+    /// cache.publish(&"edge", Snapshot::new(Revision(1)).with(ResourceType::Cluster, Arc::new(clusters)));
+    /// // The next state, made from the latest: what did not change is shared.
+    /// if let Some(latest) = cache.get(&"edge")
+    ///     && let Some(clusters) = latest.collection(&ResourceType::Cluster)
+    /// {
+    ///     let clusters = clusters.with_changes([Resource::new("blue", &b"encoded"[..])], []);
+    ///     cache.publish(&"edge", latest.with(ResourceType::Cluster, Arc::new(clusters)).at(Revision(2)));
+    /// }
+    /// # assert_eq!(cache.get(&"edge").and_then(|it| Some(it.collection(&ResourceType::Cluster)?.len())), Some(2));
+    /// ```
     pub fn get(&self, group: &K) -> Option<Snapshot> {
         let group = self.groups.get(group)?.clone();
         group.latest()
     }
 
     /// Forgets a group that has no streams; returns whether it did.
+    ///
+    /// ```
+    /// # use pilotage_server::Cache;
+    /// # use pilotage_server::protocol::{Revision, Snapshot};
+    /// let cache = Cache::new();
+    /// cache.publish(&"edge", Snapshot::new(Revision(1)));
+    /// assert!(cache.evict(&"edge"), "no stream is there that would need it");
+    /// assert!(cache.get(&"edge").is_none());
+    /// ```
     pub fn evict(&self, group: &K) -> bool {
         self.groups.remove_if(group, |_, members| members.is_deserted()).is_some()
     }

@@ -15,6 +15,21 @@ use tokio::sync::Notify;
 use crate::{GroupKey, StreamId};
 
 /// Something that the owner of the cache should know.
+///
+/// ```
+/// use pilotage_server::{Answer, Event};
+///
+/// /// What a metric counts.
+/// fn label<K>(event: &Event<K>) -> &'static str {
+///     match event {
+///         Event::Demand(_) => "demand",
+///         Event::Outcome(outcome) => match outcome.answer {
+///             Answer::Acked { .. } => "ack",
+///             Answer::Nacked { .. } => "nack",
+///         },
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Event<K> {
     /// Streams need something, or no longer do.
@@ -24,6 +39,20 @@ pub enum Event<K> {
 }
 
 /// What the streams of a group need.
+///
+/// ```
+/// use pilotage_server::{Cache, Demand};
+/// use pilotage_server::protocol::{Name, ResourceType, Snapshot};
+///
+/// /// Adds what is asked for by name, such as the clusters of an on-demand filter, to what the group is told.
+/// fn meet(cache: &Cache<String>, demand: Demand<String>, add: fn(Snapshot, &ResourceType, &Name) -> Snapshot) {
+///     if let Demand::Names { group, resource_type, names } = demand
+///         && let Some(latest) = cache.get(&group)
+///     {
+///         cache.publish(&group, names.iter().fold(latest, |state, name| add(state, &resource_type, name)));
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub enum Demand<K> {
     /// The group has its first stream: publish a snapshot for it.
@@ -50,6 +79,17 @@ pub enum Demand<K> {
 }
 
 /// How a client answered a response.
+///
+/// ```
+/// use pilotage_server::{Answer, Outcome};
+///
+/// /// A line of a log for each rejection.
+/// fn complaint(outcome: &Outcome<String>) -> Option<String> {
+///     let Answer::Nacked { rejection, suspects, .. } = &outcome.answer else { return None };
+///     let names: Vec<&str> = suspects.iter().map(|resource| &**resource.name()).collect();
+///     Some(format!("{} rejects {names:?}: {}", outcome.node, rejection.message))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Outcome<K> {
     /// The stream.
@@ -69,6 +109,16 @@ pub struct Outcome<K> {
 }
 
 /// An ACK or a NACK.
+///
+/// ```
+/// use pilotage_server::Answer;
+///
+/// /// Whether the client runs with everything that it was told.
+/// fn is_whole(answer: &Answer) -> bool {
+///     matches!(answer, Answer::Acked { refused: 0 })
+/// }
+/// # assert!(is_whole(&Answer::Acked { refused: 0 }) && !is_whole(&Answer::Acked { refused: 1 }));
+/// ```
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The client accepted the response.
@@ -123,6 +173,16 @@ impl<K: GroupKey> Events<K> {
     }
 
     /// The next event, if there is one already.
+    ///
+    /// ```
+    /// # use pilotage_server::{Ads, AdsConfig, Cache};
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// let (ads, mut events) = Ads::new(Cache::new(), |_: &pilotage_server::Node| (), AdsConfig::default(), token);
+    /// // In a loop of one's own that has other things to do as well.
+    /// while let Some(event) = events.try_next() {
+    ///     println!("{event:?}");
+    /// }
+    /// ```
     pub fn try_next(&mut self) -> Option<Event<K>> {
         let mut waiting = self.queue.waiting();
         let topic = waiting.order.pop_front()?;

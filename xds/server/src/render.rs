@@ -188,13 +188,14 @@ fn write_wrapped(
 }
 
 fn any_len(type_url: &str, resource: &Resource) -> usize {
-    field_len(1, type_url.len()) + field_len(2, resource.body().len())
+    field_len(1, type_url.len()) + field_len(2, resource.body_len())
 }
 
 fn write_any(tag: u32, type_url: &str, resource: &Resource, sink: &mut impl Sink) {
     sink.open(tag, any_len(type_url, resource));
     sink.field(1, type_url.as_bytes());
-    sink.field(2, resource.body());
+    sink.open(2, resource.body_len());
+    resource.body_pieces().iter().for_each(|piece| sink.raw(piece));
 }
 
 fn field_len(tag: u32, len: usize) -> usize {
@@ -209,6 +210,9 @@ trait Sink {
     /// Writes a number.
     fn number(&mut self, tag: u32, number: u64);
 
+    /// Writes some of the bytes of a field that was started.
+    fn raw(&mut self, content: &[u8]);
+
     /// Writes a whole field.
     fn field(&mut self, tag: u32, content: &[u8]);
 }
@@ -222,6 +226,10 @@ impl Sink for Counter {
 
     fn number(&mut self, tag: u32, number: u64) {
         self.0 += key_len(tag) + encoded_len_varint(number);
+    }
+
+    fn raw(&mut self, content: &[u8]) {
+        self.0 += content.len();
     }
 
     fn field(&mut self, tag: u32, content: &[u8]) {
@@ -242,9 +250,13 @@ impl<B: BufMut> Sink for Writer<'_, B> {
         encode_varint(number, self.0);
     }
 
+    fn raw(&mut self, content: &[u8]) {
+        self.0.put_slice(content);
+    }
+
     fn field(&mut self, tag: u32, content: &[u8]) {
         self.open(tag, content.len());
-        self.0.put_slice(content);
+        self.raw(content);
     }
 }
 

@@ -30,6 +30,14 @@ use crate::PeerCertificates;
 mod tls;
 
 /// How connections are treated.
+///
+/// ```
+/// use std::time::Duration;
+/// use pilotage_server::ServeConfig;
+///
+/// // Behind a Service with several replicas: clients spread anew every half an hour.
+/// let config = ServeConfig { max_connection_age: Some(Duration::from_secs(1800)), ..ServeConfig::default() };
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
     /// How long connections may take to finish at shutdown before they are cut; 5 s.
@@ -80,6 +88,16 @@ enum Protection {
 ///
 /// The services should end their streams on the same token; what is still open after
 /// [`ServeConfig::drain_deadline`] is cut. Returns how many connections had to be.
+///
+/// ```no_run
+/// # use pilotage_server::{Ads, AdsConfig, Cache, ServeConfig, serve};
+/// # async fn example(ads: Ads<String>, shutdown: tokio_util::sync::CancellationToken) -> std::io::Result<()> {
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:18000").await?;
+/// let cut = serve(listener, ads.routes(), shutdown, ServeConfig::default()).await;
+/// println!("{cut} connections did not end in time");
+/// # Ok(())
+/// # }
+/// ```
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -94,6 +112,28 @@ pub async fn serve(
 ///
 /// The configuration has to offer `h2` by ALPN. What a client shows is in the request's extensions as
 /// [`PeerCertificates`](crate::PeerCertificates); whether it has to show anything is the configuration's to say.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use pilotage_server::rustls::{self, ServerConfig};
+/// # use pilotage_server::{Ads, ServeConfig, serve_tls};
+/// # use tokio::sync::watch;
+/// # use tokio_util::sync::CancellationToken;
+/// # async fn example(
+/// #     ads: Ads<String>, shutdown: CancellationToken, listener: tokio::net::TcpListener,
+/// #     load: fn() -> Result<ServerConfig, rustls::Error>,
+/// # ) -> Result<(), rustls::Error> {
+/// let mut first = load()?;
+/// first.alpn_protocols = vec![b"h2".to_vec()];
+/// let (rotate, current) = watch::channel(Arc::new(first));
+/// tokio::spawn(serve_tls(listener, ads.routes(), current, shutdown, ServeConfig::default()));
+/// // Later, when the files have changed:
+/// let mut next = load()?;
+/// next.alpn_protocols = vec![b"h2".to_vec()];
+/// rotate.send_replace(Arc::new(next));
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(feature = "tls")]
 pub async fn serve_tls(
     listener: TcpListener,

@@ -148,7 +148,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
             },
             () = timer.as_mut(), if alarm.is_some() => {
                 alarm = None;
-                conversation.time_passes();
+                conversation.time_passes()?;
             }
             // A stream that ends before its first response looks like a failure (H53).
             () = retired(caller), if conversation.has_responded => {
@@ -173,13 +173,13 @@ fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
             (request.take_node(), Some(request))
         }
     };
-    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
+    let mut node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
         Status::invalid_argument(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
     })?;
-    if let Some(permit) = permit {
-        permit(&node).map_err(|status| refused(shared, caller, Some(&node), status))?;
+    if let Some(permit) = &permit {
+        permit.check(&mut node).map_err(|status| refused(shared, caller, Some(&node), status))?;
     }
     let limit = shared.config.max_node_bytes;
     if node.encoded_len() > limit {
@@ -187,6 +187,7 @@ fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
         return Err(Status::resource_exhausted(message));
     }
     let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
+    conversation.ends = permit.and_then(|permit| permit.ends());
     match (request, &outline) {
         (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
         (request, _) => conversation.hear(request.unwrap_or_default())?,
@@ -236,6 +237,8 @@ struct Conversation<'a, K: GroupKey> {
     transfer: Option<Transfer>,
     kind: Kind,
     only: Option<ResourceType>,
+    /// When what the client has shown of who it is ends.
+    ends: Option<Instant>,
     /// SotW: the encoded names of the latest request of a type, where they are many.
     lists: HashMap<ResourceType, u128>,
 }
@@ -278,6 +281,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             transfer: None,
             kind,
             only: caller.only.clone(),
+            ends: None,
             lists: HashMap::new(),
         };
         conversation.spare();
@@ -289,12 +293,19 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 
     fn deadline(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::deadline);
-        self.session.poll_timeout().into_iter().chain(transfer).min()
+        self.session.poll_timeout().into_iter().chain(transfer).chain(self.ends).min()
     }
 
-    fn time_passes(&mut self) {
-        self.session.handle_timeout(Instant::now());
+    fn time_passes(&mut self) -> Result<(), Status> {
+        let now = Instant::now();
+        if self.ends.is_some_and(|ends| ends <= now) {
+            return Err(Status::unauthenticated(
+                "what the client has shown of who it is ends; connect again, and show what has been renewed",
+            ));
+        }
+        self.session.handle_timeout(now);
         self.may_have_responses = true;
+        Ok(())
     }
 
     /// Asks again which group the client belongs to, and goes on there. Until that group has a snapshot, the client

@@ -19,6 +19,24 @@ use crate::GroupKey;
 use crate::group::{Errand, Listener};
 
 /// Identifies a stream within this process.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use pilotage_server::{Observer, StreamId, StreamStatus};
+///
+/// /// The ids of the nodes that are connected now.
+/// #[derive(Default)]
+/// struct Connected(std::sync::Mutex<HashMap<StreamId, String>>);
+///
+/// impl<K> Observer<K> for Connected {
+///     fn opened(&self, stream: &StreamStatus<K>) {
+///         self.0.lock().unwrap().insert(stream.id, stream.node.id.clone());
+///     }
+///     fn closed(&self, stream: StreamId) {
+///         self.0.lock().unwrap().remove(&stream);
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u64);
 
@@ -36,6 +54,16 @@ pub struct Streams<K> {
 }
 
 /// One stream as it stood when it was looked at.
+///
+/// ```
+/// use pilotage_server::Streams;
+///
+/// /// A line for each client, for an operator.
+/// fn table(streams: &Streams<String>) -> String {
+///     let lines = streams.list().into_iter().map(|one| format!("{} {} {:?}", one.node.id, one.group, one.settled));
+///     lines.collect::<Vec<_>>().join("\n")
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct StreamStatus<K> {
     /// The stream.
@@ -57,6 +85,16 @@ pub struct StreamStatus<K> {
 }
 
 /// Where one type stands on a stream.
+///
+/// ```
+/// use pilotage_server::TypeStatus;
+///
+/// /// Whether a client runs with the latest that it was sent.
+/// fn is_in_sync(status: &TypeStatus) -> bool {
+///     status.sent.map(|mark| mark.version) == status.acked.map(|mark| mark.version)
+/// }
+/// # assert!(is_in_sync(&TypeStatus::default()));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TypeStatus {
     /// The latest response.
@@ -68,6 +106,16 @@ pub struct TypeStatus {
 }
 
 /// A version, and when something happened to it.
+///
+/// ```
+/// use std::time::Duration;
+/// use pilotage_server::TypeStatus;
+///
+/// /// How long a client took to accept what it was sent last, as far as the clock can tell.
+/// fn delay(status: &TypeStatus) -> Option<Duration> {
+///     status.acked?.at.duration_since(status.sent?.at).ok()
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The version.
@@ -123,6 +171,15 @@ impl<K: GroupKey> Streams<K> {
     }
 
     /// What the client of a stream has, was sent or has rejected; `None` if the stream is not open, or ends meanwhile.
+    ///
+    /// ```no_run
+    /// # use pilotage_server::{StreamId, Streams};
+    /// # async fn example(streams: Streams<String>, id: StreamId) {
+    /// for holding in streams.holdings(id).await.unwrap_or_default() {
+    ///     println!("{holding:?}");
+    /// }
+    /// # }
+    /// ```
     pub async fn holdings(&self, id: StreamId) -> Option<Vec<Holding>> {
         let listener = self.entries.get(&id)?.listener.clone();
         let (reply, answer) = oneshot::channel();
@@ -168,6 +225,20 @@ impl<K: GroupKey> Streams<K> {
 
     /// Has every stream ask again which group its node belongs to: what the function from node to group looks at has
     /// changed. A stream whose group is another one now goes on there, without a reconnect.
+    ///
+    /// ```
+    /// use std::sync::{Arc, RwLock};
+    /// use pilotage_server::{Ads, AdsConfig, Cache, Node};
+    ///
+    /// // Which nodes are canaries is looked up, and may change while they are connected.
+    /// let canaries = Arc::new(RwLock::new(vec!["edge-1".to_owned()]));
+    /// let looked_up = canaries.clone();
+    /// let assign = move |node: &Node| looked_up.read().unwrap().contains(&node.id);
+    /// # let token = tokio_util::sync::CancellationToken::new();
+    /// let (ads, _) = Ads::new(Cache::new(), assign, AdsConfig::default(), token);
+    /// canaries.write().unwrap().clear();
+    /// ads.streams().regroup();
+    /// ```
     pub fn regroup(&self) {
         self.entries.iter().for_each(|entry| entry.listener.regroup());
     }

@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (resource_type, collection) in compiled.snapshot().iter() {
         let mut resources = Vec::new();
         for resource in collection.iter() {
-            let body = any_to_json(resource_type.type_url(), resource.body())?;
+            let body = any_to_json(resource_type.type_url(), &resource.body())?;
             resources.push(json!({"version": resource.version().to_string(), "resource": body}));
         }
         document.insert(resource_type.to_string(), json!(resources));

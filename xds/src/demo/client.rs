@@ -17,7 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::IntervalStream;
-use tonic::client::Grpc;
+use tonic::body::Body;
+use tonic::client::{Grpc, GrpcService};
+use tonic::codegen::{Body as HttpBody, StdError};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -30,10 +32,11 @@ use super::echo::{CALL, CONVERSE, CallRequest, CallResponse};
 /// changes nothing of what a proxy does.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client of `pilotage.demo.Echo`. Clones share its one connection.
+/// A client of `pilotage.demo.Echo`. Clones share its channel, which is one connection unless it is a channel that does
+/// its own balancing ([`Client::over`]).
 #[derive(Clone, Debug)]
-pub struct Client {
-    grpc: Grpc<Channel>,
+pub struct Client<C = Channel> {
+    grpc: Grpc<C>,
     connections: Arc<AtomicU64>,
 }
 
@@ -114,6 +117,23 @@ impl Client {
         Ok(Self { grpc: Grpc::new(channel), connections })
     }
 
+    /// The connections that were opened since the start: one, unless one was lost.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+impl<C> Client<C>
+where
+    C: GrpcService<Body, ResponseBody: HttpBody<Error: Into<StdError>> + Send + 'static>,
+    C::Error: Into<StdError>,
+    <C::ResponseBody as HttpBody>::Data: Send,
+{
+    /// A client of a channel that knows by itself where calls go and how long they may take.
+    pub fn over(channel: C) -> Self {
+        Self { grpc: Grpc::new(channel), connections: Arc::default() }
+    }
+
     /// Makes one call with `headers`, whose names and values must be valid ones.
     pub async fn call(&mut self, headers: &[(&str, &str)]) -> Result<Reply, Status> {
         match self.call_once(headers).await {
@@ -165,11 +185,6 @@ impl Client {
             return Err(Status::data_loss(format!("{count} of {messages} messages were answered")));
         }
         Ok(())
-    }
-
-    /// The connections that were opened since the start: one, unless one was lost.
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
     }
 }
 

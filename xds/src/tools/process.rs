@@ -131,6 +131,11 @@ impl Process {
         })
     }
 
+    /// Waits until the program ends by itself; gives how, where the system says so.
+    pub async fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
     /// Asks the program to end (SIGTERM), waits at most `grace`, then kills it.
     pub async fn stop(mut self, grace: Duration) -> Option<ExitStatus> {
         let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use pilotage_protos::envoy::core::TrafficDirection;
+use pilotage_protos::envoy::core::socket_option::{self, SocketState};
+use pilotage_protos::envoy::core::{SocketOption, TrafficDirection};
 use pilotage_protos::envoy::extensions::filters::listener::http_inspector::v3::HttpInspector;
 use pilotage_protos::envoy::extensions::filters::listener::original_dst::v3::OriginalDst;
 use pilotage_protos::envoy::listener::listener_filter_chain_match_predicate::{MatchSet, Rule};
@@ -21,6 +22,10 @@ use crate::ir::{AccessLog, Branch, Capture, Edge, Intake, Service, Side, Speaks}
 
 /// How long a connection may be silent before it is taken for none that an inspector knows.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// The numbers of a socket option, as Linux has them.
+const SOL_SOCKET: i64 = 1;
+const SO_KEEPALIVE: i64 = 9;
 
 /// What the HTTP inspector finds in plaintext.
 const HTTP: [&str; 3] = ["http/1.0", "http/1.1", "h2c"];
@@ -42,6 +47,7 @@ pub(super) fn listener(capture: &Capture, message: Message, log: Option<&AccessL
         },
         use_original_dst: (capture.intake == Intake::Dispatched).then(|| boolean(true)),
         bind_to_port: (capture.intake == Intake::Handed).then(|| boolean(false)),
+        socket_options: (capture.intake == Intake::Handed).then(without_socket).into_iter().collect(),
         listener_filters: restores.into_iter().chain(inspectors).collect(),
         listener_filters_timeout: waits.then(|| duration(SILENCE)),
         continue_on_listener_filters_timeout: waits,
@@ -106,6 +112,21 @@ fn limited<'a>(filter: ListenerFilter, branches: impl Iterator<Item = &'a Branch
         _ => predicate(Rule::OrMatch(MatchSet { rules })),
     };
     Some(ListenerFilter { filter_disabled: Some(predicate(Rule::NotMatch(Box::new(any)))), ..filter })
+}
+
+/// The mark of a listener that has no socket, and so none to set the option of.
+///
+/// Envoy 1.40 gives an updated listener the socket of the one before if their addresses and socket options are equal. A
+/// listener that takes the name of one without a socket, to have its own, would be given none, and the Envoy crashes.
+fn without_socket() -> SocketOption {
+    SocketOption {
+        description: "no socket".to_owned(),
+        level: SOL_SOCKET,
+        name: SO_KEEPALIVE,
+        value: Some(socket_option::Value::IntValue(1)),
+        state: SocketState::StateListening as i32,
+        ..SocketOption::default()
+    }
 }
 
 fn original_destination() -> ListenerFilter {

@@ -48,12 +48,9 @@ const VIRTUAL_HOSTS: u32 = 2;
 /// How often another endpoint is looked for when the one chosen was tried before.
 const HOST_SELECTION_ATTEMPTS: i64 = 5;
 
-/// A RouteConfiguration, its virtual hosts given as they are encoded: one that changed costs no more than itself.
-pub(crate) fn route_configuration<'a>(
-    name: &str,
-    ignore_port: bool,
-    hosts: impl Iterator<Item = &'a Bytes> + Clone,
-) -> Bytes {
+/// A RouteConfiguration without its virtual hosts, which follow it as they are encoded: one that changed costs no more
+/// than itself.
+pub(crate) fn route_configuration(name: &str, ignore_port: bool) -> Bytes {
     let head = RouteConfiguration {
         name: name.to_owned(),
         // A cluster may come later than its route; a rule that names none must not take the others down.
@@ -62,16 +59,14 @@ pub(crate) fn route_configuration<'a>(
         ignore_port_in_host_matching: ignore_port,
         ..RouteConfiguration::default()
     };
-    // A key is one byte, a length at most ten.
-    let size = head.encoded_len() + hosts.clone().map(|host| host.len() + 11).sum::<usize>();
-    let mut body = BytesMut::with_capacity(size);
-    body.put_slice(&head.encode_to_vec());
-    for host in hosts {
-        encode_key(VIRTUAL_HOSTS, WireType::LengthDelimited, &mut body);
-        encode_varint(host.len() as u64, &mut body);
-        body.put_slice(host);
-    }
-    body.freeze()
+    head.encode_to_vec().into()
+}
+
+/// Adds a virtual host to a RouteConfiguration, or to a part of one.
+pub(crate) fn add_virtual_host(host: &Bytes, body: &mut BytesMut) {
+    encode_key(VIRTUAL_HOSTS, WireType::LengthDelimited, body);
+    encode_varint(host.len() as u64, body);
+    body.put_slice(host);
 }
 
 pub(crate) fn virtual_host(host: &VirtualHost) -> Message {

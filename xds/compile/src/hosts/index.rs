@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use pilotage_watcher::resources::{Service, ServiceEntry, WithMeta};
 use pilotage_watcher::{Code, NamespacedName, Problem, World};
 
@@ -17,6 +17,8 @@ pub(crate) struct HostIndex {
     services: OrdMap<NamespacedName, Arc<Declared>>,
     entries: OrdMap<NamespacedName, Arc<Declared>>,
     by_name: OrdMap<Arc<str>, Arc<[Candidate]>>,
+    /// The names that may mean one thing to one namespace and another thing to another.
+    partial: OrdSet<Arc<str>>,
 }
 
 /// What one object declares.
@@ -93,6 +95,11 @@ impl HostIndex {
             let stays = stays.filter(|known| !moves.leave.iter().any(|gone| is_same(gone, &known.host)));
             let mut candidates: Vec<Candidate> = stays.cloned().chain(moves.come).collect();
             candidates.sort_by(|one, other| one.order().cmp(&other.order()));
+            let is_partial = candidates.len() > 1 || candidates.iter().any(Candidate::is_exported);
+            match is_partial {
+                true => next.partial.insert(name.clone()),
+                false => next.partial.remove(&name),
+            };
             match candidates.is_empty() {
                 true => next.by_name.remove(&name),
                 false => next.by_name.insert(name, candidates.into()),
@@ -103,6 +110,11 @@ impl HostIndex {
 
     pub(crate) fn by_name(&self) -> &OrdMap<Arc<str>, Arc<[Candidate]>> {
         &self.by_name
+    }
+
+    /// The names that may mean one thing to one namespace and another thing to another.
+    pub(super) fn partial(&self) -> &OrdSet<Arc<str>> {
+        &self.partial
     }
 
     /// What is wrong with the objects, whoever asks.
@@ -119,6 +131,22 @@ impl PartialEq for Candidate {
 }
 
 impl Candidate {
+    /// Whether only some namespaces see it.
+    fn is_exported(&self) -> bool {
+        match &self.origin {
+            Origin::Service { export_to, .. } => !export_to.is_empty(),
+            Origin::Entry(entry) => !entry.spec.export_to.is_empty(),
+        }
+    }
+
+    /// The name that it leads to, of an ExternalName Service.
+    pub(super) fn leads_to(&self) -> Option<&Arc<str>> {
+        match &self.origin {
+            Origin::Service { leads_to, .. } => leads_to.as_ref(),
+            Origin::Entry(_) => None,
+        }
+    }
+
     /// Services before entries; Services by namespace and name, entries by age.
     fn order(&self) -> (bool, (i64, &str, &str), usize) {
         match &self.origin {

@@ -1,6 +1,6 @@
 //! The hosts that one group can call: of every name the object that has it, and other names folded into their hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -26,50 +26,97 @@ pub(crate) struct HostTable {
     known: OrdMap<Arc<str>, Arc<[Candidate]>>,
     /// The host that another name leads to.
     aliases: Arc<BTreeMap<Arc<str>, Arc<str>>>,
-    problems: Arc<[Problem]>,
+    /// The names that some other name leads to, whether there are such hosts or not.
+    targets: Arc<BTreeSet<Arc<str>>>,
+    /// What is wrong with the hosts of a name.
+    problems: OrdMap<Arc<str>, Arc<[Problem]>>,
 }
 
 impl HostTable {
     /// The hosts that a group sees, of which `knows` says what a proxy need not know.
     pub(crate) fn of(index: &HostIndex, group: &Group, knows: impl Fn(&Host) -> bool) -> Self {
         let mut table = Self { known: index.by_name().clone(), ..Self::default() };
-        let mut report = Report::default();
         let mut aliases = Vec::new();
         let mut visible = Vec::new();
         for (name, candidates) in index.by_name() {
-            let Some(holder) = holder(candidates, &group.namespace, &mut report) else { continue };
+            let mut report = Report::default();
+            let holder = holder(candidates, &group.namespace, &mut report);
+            table.tell(name, report);
+            let Some(holder) = holder else { continue };
             visible.push((name.clone(), holder.host.clone()));
-            if let Origin::Service { leads_to: Some(target), .. } = &holder.origin {
+            if let Some(target) = holder.leads_to() {
                 aliases.push((name.clone(), target.clone()));
             }
         }
         table.visible = visible.into_iter().collect();
+        let targets = index.by_name().values().flat_map(|candidates| candidates.iter());
+        table.targets = Arc::new(targets.filter_map(|candidate| candidate.leads_to().cloned()).collect());
         table.fold_aliases(aliases);
-        if group.kind != ProxyKind::Intercepted {
-            table.leave_out_destinations(&mut report);
+        let out = table.visible.values().filter(|host| !is_told(host, group) || !knows(host));
+        for host in out.cloned().collect::<Vec<_>>() {
+            table.visible.remove(&host.name);
+            if !is_told(&host, group) {
+                let mut report = Report::default();
+                report
+                    .extend(table.problems.get(&host.name).into_iter().flat_map(|told| told.iter()).cloned());
+                report.add(not_told(&host));
+                table.tell(&host.name, report);
+            }
         }
-        table.leave_out(|host| !knows(host));
-        table.problems = report.into_problems().into();
         table
     }
 
-    /// Leaves out hosts that are wherever their clients connect to, for proxies that do not know where that is.
-    fn leave_out_destinations(&mut self, report: &mut Report) {
-        for host in self.leave_out(|host| matches!(host.members, Members::Destination)) {
-            let message = "hosts of resolution NONE are wherever a client connects to, which only a sidecar knows to \
-                           which connections are redirected: this proxy is not told of them";
-            let place = Place::new(host.source.clone(), "spec.resolution");
-            let problem = place.problem(Code::NeedsInterception, message);
-            report.add(problem.hint("use DNS or STATIC, or start the sidecar with --intercepted"));
+    /// The hosts that a group sees of a later index; this table is of a group that differs from it in nothing but the
+    /// namespace, and to which as much is known.
+    pub(crate) fn follow(
+        &self,
+        index: &HostIndex,
+        before: &Group,
+        group: &Group,
+        knows: impl Fn(&Host) -> bool,
+    ) -> Self {
+        let changed = self.known.diff(index.by_name()).map(|item| match item {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name,
+            DiffItem::Update { new: (name, _), .. } => name,
+        });
+        let mut names: BTreeSet<&Arc<str>> = changed.collect();
+        if before.namespace != group.namespace {
+            names.extend(index.partial());
         }
+        // Other names of a host are folded into it, from wherever they are.
+        let leads = |candidates: &Arc<[Candidate]>| candidates.iter().any(|one| one.leads_to().is_some());
+        let is_entangled = |name: &Arc<str>| {
+            let candidates = [self.known.get(name), index.by_name().get(name)];
+            self.targets.contains(name) || candidates.into_iter().flatten().any(leads)
+        };
+        if names.iter().any(|name| is_entangled(name)) {
+            return Self::of(index, group, knows);
+        }
+        let mut next = Self { known: index.by_name().clone(), ..self.clone() };
+        for name in names {
+            let mut report = Report::default();
+            let candidates = next.known.get(name).cloned();
+            let holder = candidates.iter().find_map(|all| holder(all, &group.namespace, &mut report));
+            let host = holder.map(|holder| holder.host.clone());
+            if let Some(host) = host.as_ref().filter(|host| !is_told(host, group)) {
+                report.add(not_told(host));
+            }
+            match host.filter(|host| is_told(host, group) && knows(host)) {
+                Some(host) => next.visible.insert(name.clone(), host),
+                None => next.visible.remove(name),
+            };
+            next.tell(name, report);
+        }
+        next
     }
 
-    fn leave_out(&mut self, is_out: impl Fn(&Host) -> bool) -> Vec<Arc<Host>> {
-        let out: Vec<_> = self.visible.values().filter(|host| is_out(host)).cloned().collect();
-        for host in &out {
-            self.visible.remove(&host.name);
-        }
-        out
+    /// Puts what is wrong with a name in the place of what was.
+    fn tell(&mut self, name: &Arc<str>, report: Report) {
+        let problems = report.into_problems();
+        match problems.is_empty() {
+            true => self.problems.remove(name),
+            false => self.problems.insert(name.clone(), problems.into()),
+        };
     }
 
     /// Makes ExternalName Services that lead to a known host another name of it.
@@ -144,9 +191,9 @@ impl HostTable {
         self.known.contains_key(name)
     }
 
-    /// What is wrong with hosts of which several objects have one name.
-    pub(crate) fn problems(&self) -> &Arc<[Problem]> {
-        &self.problems
+    /// What is wrong with hosts, such as those of which several objects have one name.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Arc<[Problem]>> {
+        self.problems.values()
     }
 
     /// The names that stand for another thing than in `older`, or for nothing there or here.
@@ -167,6 +214,20 @@ impl HostTable {
         }
         names
     }
+}
+
+/// Whether a group can be told of a host: one that is wherever its clients connect to is told to those that know where
+/// that is.
+fn is_told(host: &Host, group: &Group) -> bool {
+    group.kind == ProxyKind::Intercepted || !matches!(host.members, Members::Destination)
+}
+
+fn not_told(host: &Host) -> Problem {
+    let message = "hosts of resolution NONE are wherever a client connects to, which only a sidecar knows to which \
+                   connections are redirected: this proxy is not told of them";
+    let place = Place::new(host.source.clone(), "spec.resolution");
+    let problem = place.problem(Code::NeedsInterception, message);
+    problem.hint("use DNS or STATIC, or start the sidecar with --intercepted")
 }
 
 /// Who has a name, as a namespace sees it: a Service, else an entry of the namespace itself, else the older entry.

@@ -35,12 +35,7 @@ impl Outline {
         logs: Logs,
         difference: &mut Difference,
     ) {
-        // What a redirected workload serves hangs on its Services and their endpoints.
-        let is_redirected = scope.group.kind == ProxyKind::Intercepted;
-        if !changes.whole
-            && !is_redirected
-            && self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes))
-        {
+        if !changes.whole && self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes)) {
             return;
         }
         let world = self.catalog.world();
@@ -57,7 +52,7 @@ impl Outline {
                 }
             }
             ProxyKind::Intercepted => {
-                interception::outbound(scope, routing, sidecar, &mut blueprint);
+                interception::outbound(scope, routing, sidecar, self.mesh.tables(), &mut blueprint);
                 egress::listed(scope, routing, sidecar, &mut blueprint);
                 let listed = inbound::ingress(scope, sidecar, &mut credentials, &mut blueprint);
                 // What the workload itself serves is no matter of what it may call.

@@ -2,10 +2,11 @@
 //!
 //! Full names come first, since a short form of one host may be the full name of another; then who comes first by name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use pilotage_protocol::Name;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Naming;
@@ -13,33 +14,45 @@ use super::Naming;
 /// The domains that each virtual host is given, by its name.
 pub(crate) type Domains = HashMap<Arc<str>, Vec<Arc<str>>>;
 
-/// A virtual host as its domains were given, told by hashes: they are many, and are hardly ever looked at again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Given {
-    pub(crate) name: Arc<str>,
-    /// What it could have.
-    wanted: u64,
-    /// What it has.
-    pub(crate) has: u64,
+/// A table of virtual hosts of the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum MeshTable {
+    /// Of a sidecar that its workload names: requests for all ports.
+    AllPorts,
+    /// Of redirected requests: those that were meant for this port.
+    Port(u16),
 }
 
-impl Given {
-    pub(crate) fn new(naming: &Naming, domains: &[Arc<str>]) -> Self {
-        let wanted = hash(naming.full.iter().chain(&naming.short).map(String::as_str));
-        Self { name: naming.name.clone(), wanted, has: hash_of(domains) }
+impl MeshTable {
+    /// The name of the route table.
+    pub(crate) fn name(self) -> Name {
+        match self {
+            Self::AllPorts => "egress".into(),
+            Self::Port(port) => port.to_string().into(),
+        }
     }
 
-    /// Whether a virtual host that wants these has nobody to yield to, as long as all others want what they did.
-    pub(crate) fn is_uncontested(&self, naming: &Naming) -> bool {
-        self.name == naming.name
-            && self.wanted == self.has
-            && self.wanted == hash(naming.full.iter().chain(&naming.short).map(String::as_str))
+    /// The port, of a table of one.
+    pub(crate) fn port(self) -> Option<u16> {
+        match self {
+            Self::AllPorts => None,
+            Self::Port(port) => Some(port),
+        }
     }
 }
 
-/// All that a virtual host could have.
-pub(crate) fn all(naming: &Naming) -> Vec<Arc<str>> {
-    naming.full.iter().chain(&naming.short).map(|domain| domain.as_str().into()).collect()
+impl Naming {
+    /// What those have in common that could want one of its domains in a table: a hash of a domain without its port.
+    pub(crate) fn contests(&self, table: MeshTable) -> BTreeSet<u64> {
+        let port = format!(":{}", self.port);
+        let contest = |domain: &String| {
+            let domain = domain.strip_suffix(&port).unwrap_or(domain);
+            let mut hasher = Xxh3::new();
+            (table, domain.strip_suffix('.').unwrap_or(domain)).hash(&mut hasher);
+            hasher.finish()
+        };
+        self.full.iter().chain(&self.short).map(contest).collect()
+    }
 }
 
 /// Gives out the domains of a table, whose virtual hosts come in the order of precedence.
@@ -58,12 +71,9 @@ pub(crate) fn give_out<'a>(namings: impl Iterator<Item = &'a Naming>) -> Domains
     namings.iter().map(|naming| naming.name.clone()).zip(given).collect()
 }
 
+/// Equal for equal domains.
 pub(crate) fn hash_of(domains: &[Arc<str>]) -> u64 {
-    hash(domains.iter().map(|domain| &**domain))
-}
-
-fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u64 {
     let mut hasher = Xxh3::new();
-    texts.for_each(|text| text.hash(&mut hasher));
+    domains.hash(&mut hasher);
     hasher.finish()
 }

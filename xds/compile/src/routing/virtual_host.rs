@@ -49,7 +49,7 @@ pub(crate) fn usual(host: &Host, port: &Port) -> Option<Authority> {
 pub(crate) struct Naming {
     /// The virtual host's own name.
     pub(crate) name: Arc<str>,
-    port: u16,
+    pub(crate) port: u16,
     /// Another name with rules of its own, by its index among those of the host.
     alias: Option<usize>,
     /// Domains in full.

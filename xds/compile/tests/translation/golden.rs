@@ -42,7 +42,7 @@ fn outputs_change_only_with_the_encoder_revision() {
         for (resource_type, collection) in compiled.snapshot().iter() {
             for resource in collection.iter() {
                 // JSON, since the order of a map's entries in the bytes is not fixed.
-                let body = any_to_json(resource_type.type_url(), resource.body()).unwrap();
+                let body = any_to_json(resource_type.type_url(), &resource.body()).unwrap();
                 digest.push_str(&format!("{}/{name} {} {body}\n", label(&folder), resource.version()));
             }
         }
@@ -71,7 +71,7 @@ fn told(compiled: &Compiled) -> Value {
     for (resource_type, collection) in compiled.snapshot().iter() {
         let resources: Vec<Value> = collection
             .iter()
-            .map(|resource| any_to_json(resource_type.type_url(), resource.body()).unwrap())
+            .map(|resource| any_to_json(resource_type.type_url(), &resource.body()).unwrap())
             .collect();
         // Most worlds have no secrets, and need not say so.
         if *resource_type != ResourceType::Secret || !resources.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_compile::{
-    Catalog, Checkup, Compiled, Group, Location, ProxyKind, Settings, check, compile_endpoints,
+    Catalog, Checkup, Compiled, Group, LabelKeys, Location, ProxyKind, Settings, check, compile_endpoints,
     compile_secrets,
 };
 use pilotage_protocol::Name;
@@ -84,6 +84,7 @@ proptest! {
         }
         let mut catalog = Catalog::of(&world, &settings);
         let mut checkup = Checkup::default().follow(&catalog);
+        let mut keys = LabelKeys::of(&world, &Settings::default());
         let mut members: BTreeMap<Group, Compiled> = BTreeMap::new();
         for _ in 0..steps {
             // Several edits may come at once, and endpoints come ahead of the rest.
@@ -100,6 +101,8 @@ proptest! {
                 catalog = catalog.follow(&world);
                 checkup = checkup.follow(&catalog);
             }
+            keys = keys.follow(&world);
+            prop_assert!(keys == LabelKeys::of(&world, &Settings::default()));
             let full = Catalog::of(&world, &settings);
             let mut others: BTreeMap<&str, Compiled> = BTreeMap::new();
             for (group, asked) in groups() {

@@ -168,7 +168,7 @@ fn of_two_rules_the_older_keeps_its_policy_and_both_their_subsets() {
     let names: Vec<&str> = clusters.iter().map(|cluster| cluster.name().split('|').nth(2).unwrap()).collect();
     assert_eq!(names, ["old", "young", ""]);
     let body = clusters.get(&V1.replace("v1", "young")).unwrap();
-    let json = pilotage_protos::json::any_to_json(ResourceType::Cluster.type_url(), body.body()).unwrap();
+    let json = pilotage_protos::json::any_to_json(ResourceType::Cluster.type_url(), &body.body()).unwrap();
     assert_eq!(json["circuit_breakers"]["thresholds"][0]["max_connections"], 2);
 }
 

@@ -21,7 +21,7 @@ fn routes(unknown_methods: UnknownMethods, host: &str) -> (Vec<(String, String)>
     let settings = Settings { retries: Retries { unknown_methods }, ..Settings::default() };
     let compiled = compile(&world, &group, &settings, &BTreeSet::new(), None);
     let tables = compiled.snapshot().collection(&ResourceType::Route).unwrap();
-    let table = any_to_json(ResourceType::Route.type_url(), tables.iter().next().unwrap().body()).unwrap();
+    let table = any_to_json(ResourceType::Route.type_url(), &tables.iter().next().unwrap().body()).unwrap();
     let hosts = table["virtual_hosts"].as_array().unwrap();
     let found = hosts.iter().find(|found| found["name"] == format!("{host}:50051")).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

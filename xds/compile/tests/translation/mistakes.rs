@@ -49,7 +49,7 @@ fn compiled(world: &World) -> Compiled {
 fn virtual_hosts(compiled: &Compiled) -> BTreeSet<String> {
     let routes = compiled.snapshot().collection(&ResourceType::Route).unwrap();
     let tables =
-        routes.iter().map(|table| any_to_json(ResourceType::Route.type_url(), table.body()).unwrap());
+        routes.iter().map(|table| any_to_json(ResourceType::Route.type_url(), &table.body()).unwrap());
     let names = tables.flat_map(|table| {
         let hosts = table["virtual_hosts"].as_array().unwrap().clone();
         hosts.into_iter().map(|host| host["name"].as_str().unwrap().to_owned())

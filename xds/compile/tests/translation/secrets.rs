@@ -169,9 +169,9 @@ fn what_people_see_has_no_word_of_a_key() {
         let mut sent = Vec::new();
         for (resource_type, collection) in compiled.snapshot().iter() {
             for resource in collection.iter() {
-                let json = any_to_json(resource_type.type_url(), resource.body()).unwrap().to_string();
+                let json = any_to_json(resource_type.type_url(), &resource.body()).unwrap().to_string();
                 seen.push_str(&json);
-                sent.extend_from_slice(resource.body());
+                sent.extend_from_slice(&resource.body());
             }
         }
         for problem in compiled.problems() {

@@ -69,7 +69,7 @@ fn told(host: &str, settings: &Settings) -> (Value, Value) {
     let find = |resource_type: &ResourceType| {
         let collection = compiled.snapshot().collection(resource_type).unwrap();
         let body = collection.get(&format!("outbound|80||{host}")).unwrap().body();
-        any_to_json(resource_type.type_url(), body).unwrap()
+        any_to_json(resource_type.type_url(), &body).unwrap()
     };
     (find(&ResourceType::Cluster), find(&ResourceType::Endpoint))
 }

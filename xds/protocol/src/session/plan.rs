@@ -48,7 +48,7 @@ pub(super) enum Verdict {
     Parked,
     /// It asked for this, which does not exist, and can be told so.
     Missing,
-    /// There is no room left in the response.
+    /// There is no room left in the response, or it goes together with what has to wait.
     Later,
     /// Many like it have rejected this content, and it keeps what it has.
     Spare(Version),
@@ -92,6 +92,9 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType, target: Arc<Co
         };
         let mut judged: Vec<Judged> = candidates(subscription, &target).into_iter().map(judge).collect();
         fill(&mut judged, room);
+        if is_list {
+            keep_together(&mut judged);
+        }
         Judgement::Each(judged)
     });
     Some(Plan { target, judgement })
@@ -104,11 +107,21 @@ fn fill(judged: &mut [Judged], room: usize) {
         let Verdict::Send(resource) = &one.verdict else {
             continue;
         };
-        bytes = bytes.saturating_add(resource.body().len());
+        bytes = bytes.saturating_add(resource.body_len());
         if bytes > room && !is_first {
             one.verdict = Verdict::Later;
         }
         is_first = false;
+    }
+}
+
+/// Sends nothing of a full list that would lack what the client may have from an earlier stream: what waits there
+/// cannot stay as it is, because nobody knows what it is, and absence would delete it.
+fn keep_together(judged: &mut [Judged]) {
+    let is_torn = |one: &Judged| matches!(one.verdict, Verdict::Wait(_)) && matches!(one.before, Held::Stale);
+    if judged.iter().any(is_torn) {
+        let sent = judged.iter_mut().filter(|one| matches!(one.verdict, Verdict::Send(_) | Verdict::Remove));
+        sent.for_each(|one| one.verdict = Verdict::Later);
     }
 }
 
@@ -119,7 +132,7 @@ fn judge_whole(subscription: &Subscription, target: &Collection, gate: &Gate<'_>
         return None;
     }
     match &subscription.claim {
-        Claim::Version(version) if *version == target.version().to_string() => Some(Judgement::Claimed),
+        Claim::Version(_) if subscription.claims(target) => Some(Judgement::Claimed),
         Claim::Nothing | Claim::Version(_) => {
             let is_open =
                 |resource: &Resource| gate.for_update(resource.name(), resource, None) == Passage::Open;
@@ -167,6 +180,7 @@ fn judge(
     let exception = subscription.overlay.get(name);
     let before = match exception {
         Some(exception) => exception.held.clone(),
+        None if subscription.is_returning && target.contains(name) => Held::Stale,
         None => claimed(subscription, target, name).unwrap_or_else(|| subscription.held(name).into()),
     };
     let exception = exception.unwrap_or(&no_exception);
@@ -175,15 +189,15 @@ fn judge(
         Some(wanted) => {
             if !exception.asked {
                 match &exception.rejected {
-                    Some((_, version)) if *version == wanted.version() => return (before, Verdict::Parked),
+                    Some(version) if *version == wanted.version() => return (before, Verdict::Parked),
                     None if before.resource() == Some(wanted) && !exception.is_uncertain => {
                         return (before, Verdict::Settled);
                     }
                     _ => {}
                 }
             }
-            let may_hold_anything = subscription.base.is_none() && subscription.is_returning;
-            if !exception.asked && !may_hold_anything && view.spared.covers(resource_type, wanted) {
+            let may_keep = view.dialect == Dialect::Delta || !matches!(before, Held::Stale);
+            if !exception.asked && may_keep && view.spared.covers(resource_type, wanted) {
                 return (before, Verdict::Spare(wanted.version()));
             }
             match gate.for_update(name, wanted, before.resource()) {
@@ -199,10 +213,14 @@ fn judge(
             Verdict::Missing
         }
         None if must_be_told_of_absence(view, resource_type, subscription, exception, &before, name) => {
-            match gate.for_removal(name, &before) {
-                Passage::Open => Verdict::Remove,
-                passage => wait(view, exception, passage).unwrap_or(Verdict::Remove),
-            }
+            let passage = match gate.for_removal(name, &before) {
+                // A list cannot have it meanwhile, because nobody knows what it is, and must not wait for ever.
+                Passage::Pinned if view.dialect == Dialect::Sotw && matches!(before, Held::Stale) => {
+                    Passage::Blocked
+                }
+                passage => passage,
+            };
+            wait(view, exception, passage).unwrap_or(Verdict::Remove)
         }
         None => Verdict::Settled,
     };

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::sent::Sent;
+use super::apply;
+use super::sent::{Before, Sent};
 use super::subscription::{Claim, Subscription};
 use super::view::View;
-use super::{apply, heartbeat, overdue};
 use crate::{ClientProfile, Collection, Dialect, Interest, Lifetimes, Reference, ResourceType, Response};
 
 /// Where decisions are kept that other streams can follow; see [`crate::Session::poll_response_with`].
@@ -48,7 +48,6 @@ pub struct Precedent {
     answer_still_due: bool,
     /// The response but for nonce and revision, if there is one.
     response: Option<Response>,
-    is_continued: bool,
     pub(super) children: Box<[Reference]>,
 }
 
@@ -94,7 +93,6 @@ impl Precedent {
             told: 0,
             answer_still_due: false,
             response: None,
-            is_continued: false,
             children: Box::default(),
         })
     }
@@ -138,8 +136,10 @@ impl Precedent {
             return None;
         }
         if let Some(response) = response {
-            let sent = subscription.sent.as_ref().filter(|sent| sent.nonce == response.nonce)?;
-            self.is_continued = sent.is_without_exceptions()?;
+            let sent = subscription.sent.as_ref().filter(|sent| sent.nonce == response.nonce);
+            if !sent.is_some_and(Sent::is_without_exceptions) {
+                return None;
+            }
         }
         self.told = subscription.told;
         self.answer_still_due = subscription.answer_due;
@@ -155,24 +155,14 @@ impl Precedent {
         target: Arc<Collection>,
         context: &apply::Context,
     ) -> Option<Response> {
-        let former = (subscription.base.replace(target), subscription.interest.clone());
+        let before = Before::now(subscription);
+        subscription.base = Some(target);
         subscription.told = self.told;
         subscription.answer_due = self.answer_still_due;
-        let mut response = self.response.clone()?;
-        (response.nonce, response.revision) = (context.nonce, context.revision);
-        if context.lifetimes == Lifetimes::Said {
-            subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
-        }
-        let sent = Sent::new(
-            (response.nonce, response.version, response.revision),
-            context.answer_until,
-            response.resources.clone(),
-            former,
-            Vec::new(),
-            self.is_continued,
-        );
-        overdue::follow(subscription, sent);
-        Some(response)
+        subscription.is_returning = false;
+        let (nonce, revision) = (context.nonce, context.revision);
+        let response = Response { nonce, revision, ..self.response.clone()? };
+        Some(apply::send(subscription, response, before, context))
     }
 }
 

@@ -74,6 +74,8 @@ struct Known {
     names: BTreeSet<String>,
     wildcard: bool,
     held: BTreeMap<String, Resource>,
+    /// What it has only from responses that it rejected.
+    unaccepted: BTreeSet<String>,
     nonce: String,
     version: String,
     has_asked: bool,
@@ -82,6 +84,10 @@ struct Known {
 impl Known {
     fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    fn has_accepted(&self, name: &str) -> bool {
+        self.held.contains_key(name) && !self.unaccepted.contains(name)
     }
 }
 
@@ -130,7 +136,9 @@ impl World {
                 let names = names.into_iter().map(|name| NAMES[name].to_owned()).collect();
                 self.subscribe(TYPES[of].clone(), names, wildcard);
             }
-            Step::Deliver => self.inbox.extend(self.session.poll_response()),
+            Step::Deliver => {
+                self.deliver();
+            }
             Step::Answer(blames) => self.answer(blames),
             Step::Nonsense(of) => {
                 // The client has to have spoken of the type, or this would be its first request.
@@ -202,6 +210,32 @@ impl World {
         while self.session.poll_event().is_some() {}
     }
 
+    /// Brings the next response on its way. It must not take away what is wanted and the client has accepted.
+    fn deliver(&mut self) -> bool {
+        let Some(response) = self.session.poll_response() else {
+            return false;
+        };
+        let resource_type = &response.resource_type;
+        let lists = |one: &Response, name: &str| one.resources.iter().any(|it| it.name().as_ref() == name);
+        if let Some((known, target)) =
+            self.client.get(resource_type).zip(self.snapshot.collection(resource_type))
+        {
+            let is_full = self.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+            let earlier: Vec<&Response> =
+                self.inbox.iter().filter(|earlier| earlier.resource_type == *resource_type).collect();
+            let is_gone = |name: &str| match is_full {
+                true => !lists(&response, name) && earlier.iter().all(|earlier| lists(earlier, name)),
+                false => response.removed.iter().any(|removed| removed.as_ref() == name),
+            };
+            let wanted = target.iter().map(|it| it.name().as_ref()).filter(|name| known.covers(name));
+            for name in wanted.filter(|name| !is_full || known.has_accepted(name)) {
+                assert!(!is_gone(name), "{resource_type}: {name} is wanted, and taken away");
+            }
+        }
+        self.inbox.push_back(response);
+        true
+    }
+
     fn answer(&mut self, blames: bool) {
         let Some(response) = self.inbox.pop_front() else {
             return;
@@ -218,8 +252,9 @@ impl World {
             known.held.remove(name.as_ref());
         }
         for resource in response.resources.iter().filter(|resource| !is_poison(resource)) {
-            if known.covers(resource.name()) {
-                known.held.insert(resource.name().to_string(), resource.clone());
+            let name = resource.name().to_string();
+            if known.covers(&name) && known.held.insert(name.clone(), resource.clone()).is_none() {
+                known.unaccepted.insert(name);
             }
         }
         known.nonce = response.nonce.to_string();
@@ -230,6 +265,7 @@ impl World {
         });
         if error.is_none() {
             known.version = response.version.to_string();
+            known.unaccepted.retain(|name| !said.contains(name.as_str()));
         }
         let names = self.names(&known, &BTreeSet::new(), &BTreeSet::new());
         self.client.insert(response.resource_type.clone(), known);
@@ -279,9 +315,7 @@ impl World {
             self.publish(resource_type, collection.with_changes(renewed, []));
         }
         for _ in 0..100 {
-            while let Some(response) = self.session.poll_response() {
-                self.inbox.push_back(response);
-            }
+            while self.deliver() {}
             if self.inbox.is_empty() {
                 let Some(deadline) = self.session.poll_timeout() else {
                     return;

@@ -375,7 +375,7 @@ fn shown(response: &Response) -> String {
         response
             .resources
             .iter()
-            .map(|resource| format!("{}={}", resource.name(), String::from_utf8_lossy(resource.body()))),
+            .map(|resource| format!("{}={}", resource.name(), String::from_utf8_lossy(&resource.body()))),
     );
     words.extend(response.removed.iter().map(|name| format!("-{name}")));
     words.extend(response.missing.iter().map(|name| format!("?{name}")));

@@ -26,7 +26,7 @@ use crate::identity;
 
 fn recorded<'a>(mode: Mode, of: &ResourceType, resources: impl Iterator<Item = &'a Resource>) -> Bytes {
     let type_url = of.type_url().to_owned();
-    let any = |one: &Resource| Any { type_url: of.type_url().to_owned(), value: one.body().clone() };
+    let any = |one: &Resource| Any { type_url: of.type_url().to_owned(), value: one.body() };
     let (version, nonce) = ("0".repeat(16), "0".repeat(16));
     let message = if mode.is_delta() {
         let resources = resources.map(|one| DeltaResource {

@@ -77,6 +77,13 @@ impl Dice {
         Arc::new(WithMeta { meta, spec })
     }
 
+    pub(super) fn node(&mut self) -> Arc<WithMeta<Node>> {
+        let meta = Meta { name: self.place("n").into(), ..Meta::default() };
+        let mut part = |of: &str| self.maybe(|dice| dice.place(of).into());
+        let spec = Node { region: part("r"), zone: part("z"), subzone: part("s") };
+        Arc::new(WithMeta { meta, spec })
+    }
+
     pub(super) fn entry(&mut self) -> Arc<WithMeta<ServiceEntry>> {
         let resolutions = ["STATIC", "STATIC", "DNS", "DNS_ROUND_ROBIN", "NONE", "DYNAMIC_DNS", "x"];
         let spec = ServiceEntry {

@@ -1,7 +1,7 @@
-//! A gRPC client of another implementation.
+//! gRPC clients of other implementations, through a sidecar and proxyless.
 
 use anyhow::{Result, ensure};
-use pilotage_tests::{Backend, Dialect, GrpcClient, Mesh, Outcomes, Proxy, routing};
+use pilotage_tests::{Backend, Caller, Dialect, GrpcClient, Mesh, Outcomes, Proxy, XdsClient, routing};
 
 #[tokio::test]
 async fn the_python_client_itself_works() -> Result<()> {
@@ -33,7 +33,7 @@ async fn backends() -> Result<Vec<Backend>> {
 }
 
 /// The routes hold for `client`, however they reach it.
-async fn is_routed(client: &mut GrpcClient) -> Result<()> {
+async fn is_routed(client: &mut impl Caller) -> Result<()> {
     client.first_call().await?;
     let canary = client.calls(CALLS, &[]).await?;
     canary.none_failed()?;
@@ -59,11 +59,14 @@ async fn python_as_a_proxyless_client_is_routed() -> Result<()> {
     is_routed(&mut GrpcClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?).await
 }
 
-/// A proxyless client follows an edit, too.
 #[tokio::test]
-async fn a_proxyless_client_follows_an_edit() -> Result<()> {
+async fn rust_as_a_proxyless_client_is_routed() -> Result<()> {
     let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
-    let mut client = GrpcClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?;
+    is_routed(&mut XdsClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?).await
+}
+
+/// A proxyless client follows an edit, too: no call fails, and in the end all go where the edit says.
+async fn follows_an_edit(mesh: &Mesh, client: &mut impl Caller) -> Result<()> {
     client.first_call().await?;
     let edited = routing(RULES).replace("weight: 80", "weight: 0").replace("weight: 20", "weight: 100");
     mesh.manifests().write("rules.yaml", &edited)?;
@@ -75,4 +78,18 @@ async fn a_proxyless_client_follows_an_edit() -> Result<()> {
         }
     }
     anyhow::bail!("the client still uses the old weights")
+}
+
+#[tokio::test]
+async fn python_as_a_proxyless_client_follows_an_edit() -> Result<()> {
+    let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
+    let mut client = GrpcClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?;
+    follows_an_edit(&mesh, &mut client).await
+}
+
+#[tokio::test]
+async fn rust_as_a_proxyless_client_follows_an_edit() -> Result<()> {
+    let mesh = Mesh::echo(backends().await?, &routing(RULES)).await?;
+    let mut client = XdsClient::proxyless(&mesh, "client", "echo.demo.svc.cluster.local:80").await?;
+    follows_an_edit(&mesh, &mut client).await
 }
