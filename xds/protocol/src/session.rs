@@ -49,7 +49,7 @@ pub struct Session {
     now: Instant,
     snapshot: Option<Snapshot>,
     spared: Arc<Spared>,
-    subscriptions: BTreeMap<ResourceType, Subscription>,
+    subscriptions: BTreeMap<ResourceType, Box<Subscription>>,
     events: VecDeque<Event>,
     last_nonce: u64,
 }

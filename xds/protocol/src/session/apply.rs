@@ -154,7 +154,7 @@ pub(super) fn beat(
     resource_type: &ResourceType,
     context: &Context,
 ) -> Option<Response> {
-    if context.lifetimes == Lifetimes::Unsaid || subscription.is_awaiting() || subscription.search.is_some() {
+    if subscription.is_awaiting() {
         return None;
     }
     let heartbeats = heartbeat::due(subscription, resource_type, context.now)?;
@@ -179,11 +179,10 @@ pub(super) fn send(
 /// A response without contents. Its version is that of what the client will have, with what is listed though the client
 /// has rejected it: it accepts that if it accepts the response.
 fn blank(subscription: &Subscription, resource_type: &ResourceType, context: &Context) -> Response {
-    let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
-    let nevertheless = is_full.then(|| subscription.listed_nevertheless().map(entry_hash));
+    let nevertheless = subscription.listed_nevertheless().map(entry_hash);
     Response {
         resource_type: resource_type.clone(),
-        version: Version(nevertheless.into_iter().flatten().fold(subscription.told, u64::wrapping_add)),
+        version: Version(nevertheless.fold(subscription.told, u64::wrapping_add)),
         nonce: context.nonce,
         revision: context.revision,
         resources: Contents::Some(Arc::default()),

@@ -43,11 +43,6 @@ impl<'a> Gate<'a> {
         Self { view, resource_type, awaited_parents, passing, has_unseen_users }
     }
 
-    /// Whether updates have nothing to wait for, because the client asked for no type that is sent earlier.
-    pub(super) fn is_open_for_updates(&self) -> bool {
-        self.view.subscriptions.range(..self.resource_type).next().is_none()
-    }
-
     /// Whether `wanted` may replace `held`.
     pub(super) fn for_update(&self, name: &Name, wanted: &Resource, held: Option<&Resource>) -> Passage {
         let former = held.map_or(&[][..], Resource::references);
@@ -100,6 +95,7 @@ impl<'a> Gate<'a> {
             let is_claimed = |target: &&Arc<Collection>| subscription.claims(target);
             subscription.base.as_ref().or_else(|| target(of).filter(is_claimed))
         };
+        let is_known = |exception: &Exception| !matches!(exception.held, Held::Stale);
         let has_latest = |of: &ResourceType| {
             let is_latest = match (held(of), target(of)) {
                 (Some(held), Some(target)) => Arc::ptr_eq(held, target),
@@ -243,11 +239,6 @@ fn is_on_trial(subscription: &Subscription, wanted: &Resource) -> bool {
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {
     let exception = subscription.overlay.get(wanted.name());
     exception.is_some_and(|exception| exception.rejected == Some(wanted.version()))
-}
-
-/// Whether the client keeps something that is known, and nothing more is to come of it by itself.
-fn is_known(exception: &Exception) -> bool {
-    exception.rejected.is_some() && !matches!(exception.held, Held::Stale)
 }
 
 fn leads_to(user: &Resource, of: &ResourceType) -> bool {

@@ -152,13 +152,13 @@ impl Session {
             unknown_until: Some(self.now + self.config.reference_wait),
             ..Subscription::default()
         };
-        self.subscriptions.insert(resource_type.clone(), subscription);
+        self.subscriptions.insert(resource_type.clone(), Box::new(subscription));
         true
     }
 
     /// Whether a request with this nonce would go unheard: in SotW, one that answers an earlier response (R17).
     pub fn is_outdated(&self, resource_type: &ResourceType, nonce: &str) -> bool {
-        let is_other = |subscription: &Subscription| {
+        let is_other = |subscription: &Box<Subscription>| {
             subscription.sent.as_ref().is_some_and(|latest| !latest.nonce.is(nonce))
                 && !overdue::is_of(subscription, nonce)
         };

@@ -136,7 +136,7 @@ fn judge_whole(subscription: &Subscription, target: &Collection, gate: &Gate<'_>
         Claim::Nothing | Claim::Version(_) => {
             let is_open =
                 |resource: &Resource| gate.for_update(resource.name(), resource, None) == Passage::Open;
-            (gate.is_open_for_updates() || target.iter().all(is_open)).then_some(Judgement::Whole)
+            target.iter().all(is_open).then_some(Judgement::Whole)
         }
         Claim::Resources(_) => None,
     }

@@ -61,7 +61,7 @@ struct Standpoint {
 
 /// Whether nothing but interests and collections decides what a type is told.
 pub(super) fn is_ordinary(view: &View<'_>, resource_type: &ResourceType) -> bool {
-    let is_plain = |one: &Subscription| {
+    let is_plain = |one: &Box<Subscription>| {
         one.overlay.is_empty()
             && one.search.is_none()
             && matches!(one.claim, Claim::Nothing)
@@ -74,7 +74,7 @@ impl Precedent {
     /// The situation of a type on a stream, before anything is decided.
     pub(super) fn of(view: &View<'_>, resource_type: &ResourceType, lifetimes: Lifetimes) -> Option<Self> {
         let subscription = view.subscriptions.get(resource_type)?;
-        let standpoint = |(of, one): (&ResourceType, &Subscription)| Standpoint {
+        let standpoint = |(of, one): (&ResourceType, &Box<Subscription>)| Standpoint {
             resource_type: of.clone(),
             interest: one.interest.clone(),
             base: one.base.clone(),
@@ -107,7 +107,7 @@ impl Precedent {
         let Some(subscription) = view.subscriptions.get(resource_type) else {
             return false;
         };
-        let is_same = |(ours, (of, theirs)): (&Standpoint, (&ResourceType, &Subscription))| {
+        let is_same = |(ours, (of, theirs)): (&Standpoint, (&ResourceType, &Box<Subscription>))| {
             ours.resource_type == *of
                 && is_same(ours.base.as_ref(), theirs.base.as_ref())
                 && is_same(ours.target.as_ref(), view.snapshot.collection(of))

@@ -11,25 +11,24 @@ impl Session {
     /// When [`Session::handle_timeout`] should be called, if nothing else happens before; always later than the time
     /// that the session has seen.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = self.subscriptions.values().flat_map(|subscription| {
-            let awaiting = match subscription.sent.as_ref().map(|sent| sent.phase) {
-                Some(Phase::Awaiting(deadline)) => Some(deadline),
-                _ => None,
-            };
+        let deadline = |subscription: &Subscription| {
+            // A time that has passed was acted upon when it did, or there was nothing to do.
+            let is_ahead = |deadline: &Instant| *deadline > self.now;
             // While an answer is awaited nothing else can be sent, so only that wait counts.
+            if let Some(Phase::Awaiting(deadline)) = subscription.sent.as_ref().map(|sent| sent.phase) {
+                return Some(deadline).filter(is_ahead);
+            }
             let waiting = subscription.overlay.values().filter_map(|exception| exception.deadline);
-            let waiting = waiting.chain(subscription.heartbeat_at);
-            awaiting.into_iter().chain(waiting.filter(move |_| awaiting.is_none()))
-        });
-        // A time that has passed was acted upon when it did, or there was nothing to do.
-        deadlines.filter(|deadline| *deadline > self.now).min()
+            waiting.chain(subscription.heartbeat_at).filter(is_ahead).min()
+        };
+        self.subscriptions.values().filter_map(|subscription| deadline(subscription)).min()
     }
 
     /// The revision that the client has in full: it has answered everything that follows from it, and what it does
     /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
-        let is_settled = |(resource_type, subscription): (&ResourceType, &Subscription)| {
+        let is_settled = |(resource_type, subscription): (&ResourceType, &Box<Subscription>)| {
             let Some(target) = snapshot.collection(resource_type) else {
                 return !subscription.is_awaiting()
                     && subscription.base.as_ref().is_none_or(|b| b.is_empty());

@@ -160,6 +160,19 @@ impl Subscription {
         claimed.len() == names.len() && names.iter().all(|name| target.get(name).is_some_and(holds))
     }
 
+    /// Whether there is nothing to say while this is what the client should have: most types are so most of the time,
+    /// and are passed over.
+    pub(super) fn is_at_rest(&self, target: Option<&Arc<Collection>>) -> bool {
+        let is_there =
+            || self.base.as_ref().zip(target).is_some_and(|(base, target)| Arc::ptr_eq(base, target));
+        self.is_awaiting()
+            || (is_there()
+                && self.overlay.is_empty()
+                && self.search.is_none()
+                && !self.answer_due
+                && self.heartbeat_at.is_none())
+    }
+
     /// What the client has under this name.
     pub(super) fn held(&self, name: &str) -> Option<&Resource> {
         match self.overlay.get(name) {
@@ -281,14 +294,14 @@ impl Subscription {
     }
 
     /// Notes what unanswered responses bring under names that were given up after they were sent, and are covered
-    /// again: the client takes it when it arrives, whatever it asked for in between.
+    /// again: the client takes it when it arrives, whatever it asked for in between. Two responses are remembered, so
+    /// that a client that never answers takes no more memory than others.
     fn expect_what_is_on_its_way(&mut self, old: &Interest, new: &Interest) {
         let latest = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
         let contents = latest.into_iter().chain(&self.overdue).filter_map(Sent::contents);
         for name in contents.flat_map(|contents| contents.iter().map(Resource::name)) {
             if new.covers(name) && !old.covers(name) {
-                let unknown = || Exception { held: Held::Stale, ..Exception::default() };
-                self.overlay.entry(name.clone()).or_insert_with(unknown).is_uncertain = true;
+                self.overlay.entry(name.clone()).or_default().held = Held::Stale;
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::subscription::Subscription;
 use super::view::View;
 use super::{Precedent, Precedents, Session, apply, plan, precedent, search};
 use crate::response::{Lifetimes, Nonce};
@@ -21,7 +22,12 @@ impl Session {
     pub fn poll_response_with(&mut self, precedents: &impl Precedents) -> Option<Response> {
         let snapshot = self.snapshot.as_ref()?;
         let mut from = Bound::Unbounded;
-        while let Some((resource_type, _)) = self.subscriptions.range((from, Bound::Unbounded)).next() {
+        loop {
+            let mut rest = self.subscriptions.range((from, Bound::Unbounded));
+            let is_at_rest = |of: &ResourceType, one: &Subscription| one.is_at_rest(snapshot.collection(of));
+            let Some((resource_type, _)) = rest.find(|(of, one)| !is_at_rest(of, one)) else {
+                return None;
+            };
             let resource_type = resource_type.clone();
             if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
                 && subscription.search.is_some()
@@ -88,7 +94,6 @@ impl Session {
             }
             from = Bound::Excluded(resource_type);
         }
-        None
     }
 }
 

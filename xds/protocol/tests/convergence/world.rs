@@ -79,6 +79,8 @@ struct Known {
     nonce: String,
     version: String,
     has_asked: bool,
+    /// Whether more than two responses at once were unanswered: what was on its way before that is not remembered.
+    is_behind: bool,
 }
 
 impl Known {
@@ -216,6 +218,10 @@ impl World {
             return false;
         };
         let resource_type = &response.resource_type;
+        let unanswered = self.inbox.iter().filter(|earlier| earlier.resource_type == *resource_type).count();
+        if let Some(known) = self.client.get_mut(resource_type) {
+            known.is_behind |= unanswered >= 2;
+        }
         let lists = |one: &Response, name: &str| one.resources.iter().any(|it| it.name().as_ref() == name);
         if let Some((known, target)) =
             self.client.get(resource_type).zip(self.snapshot.collection(resource_type))
@@ -282,6 +288,7 @@ impl World {
         let mut client = std::mem::take(&mut self.client);
         for (resource_type, known) in &mut client {
             known.nonce.clear();
+            known.is_behind = false;
             if !known.has_asked || (known.names.is_empty() && !known.wildcard) {
                 known.has_asked = false;
                 continue;
@@ -335,8 +342,9 @@ impl World {
             let wanted: BTreeMap<String, Resource> =
                 wanted.map(|resource| (resource.name().to_string(), resource.clone())).collect();
             let mut held = known.held.clone();
-            if self.dialect == Dialect::Sotw && !resource_type.is_full_state_in_sotw() {
-                // Such a type has no deletions (R35).
+            let has_no_deletions = self.dialect == Dialect::Sotw && !resource_type.is_full_state_in_sotw();
+            if has_no_deletions || known.is_behind {
+                // A type without deletions (R35), or one that may have been covered again while it was on its way.
                 held.retain(|name, _| wanted.contains_key(name));
             }
             assert_eq!(held, wanted, "{resource_type}");
