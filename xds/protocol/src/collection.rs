@@ -260,12 +260,12 @@ impl Collection {
 
 /// The share of one resource in the hash of a set: sums of it do not depend on order.
 pub(crate) fn entry_hash(resource: &Resource) -> u64 {
-    hash_of(resource.name(), resource.version())
+    hash_of(resource.name().as_bytes(), resource.version())
 }
 
 /// The same of a name and a version.
-pub(crate) fn hash_of(name: &str, version: Version) -> u64 {
-    xxh3_64_with_seed(name.as_bytes(), version.0)
+pub(crate) fn hash_of(name: &[u8], version: Version) -> u64 {
+    xxh3_64_with_seed(name, version.0)
 }
 
 impl Default for Collection {
