@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pilotage_protocol::{
-    ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference, Request,
-    RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing, Version,
-    Wildcard,
+    ClientFeatures, ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference,
+    Request, RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing,
+    Version, Wildcard,
 };
 
 const CLUSTER: ResourceType = ResourceType::Cluster;
@@ -44,6 +44,19 @@ fn clients_are_told_by_how_they_call_themselves() {
         ("äöü", ClientProfile::Unknown),
     ] {
         assert_eq!(ClientProfile::from_user_agent(name), profile, "{name}");
+    }
+}
+
+#[test]
+fn features_are_those_that_a_client_lists() {
+    let (ttl, wrapped) = ("xds.config.supports-resource-ttl", "xds.config.resource-in-sotw");
+    for (listed, features) in [
+        (vec![ttl], ClientFeatures { ttl: true, wrapped_in_sotw: false }),
+        (vec!["something else", wrapped], ClientFeatures { ttl: false, wrapped_in_sotw: true }),
+        (vec![wrapped, ttl], ClientFeatures { ttl: true, wrapped_in_sotw: true }),
+        (vec![], ClientFeatures::default()),
+    ] {
+        assert_eq!(ClientFeatures::listed(listed.iter().copied()), features, "{listed:?}");
     }
 }
 
