@@ -121,6 +121,16 @@ fn an_interest_is_empty_without_names_and_wildcard_and_lives_while_it_is_had() {
     assert!(Interest::default().is_empty());
     assert!(!Interest::new(Wildcard::None, names()).is_empty());
     assert!(!Interest::new(Wildcard::Explicit, []).is_empty());
+    let hash =
+        |wildcard, names: &[&str]| Interest::new(wildcard, names.iter().map(|&name| name.into())).hash();
+    let hashes = [
+        hash(Wildcard::None, &["a", "b"]),
+        hash(Wildcard::None, &["a"]),
+        hash(Wildcard::None, &["ab"]),
+        hash(Wildcard::Explicit, &["a", "b"]),
+    ];
+    assert!((1..hashes.len()).all(|index| !hashes[..index].contains(&hashes[index])), "{hashes:?}");
+    assert_eq!(hash(Wildcard::None, &["b", "a"]), hashes[0]);
     let interest = Interest::new(Wildcard::Legacy, names());
     let weak = interest.downgrade();
     assert_eq!(weak.upgrade(), Some(interest.clone()));
