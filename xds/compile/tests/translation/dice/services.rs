@@ -37,7 +37,12 @@ impl Dice {
             publish_not_ready: self.one_in(4),
             client_ip_affinity: self.one_in(4),
         };
-        self.with(spec)
+        let mut meta = self.meta(Labels::new());
+        if self.one_in(4) {
+            meta.annotations
+                .insert("networking.istio.io/exportTo".into(), self.pick(&[".", "*", "x,y"]).into());
+        }
+        Arc::new(WithMeta { meta, spec })
     }
 
     pub(super) fn slice(&mut self) -> Arc<WithMeta<EndpointSlice>> {
