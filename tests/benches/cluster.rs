@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kube::Client;
+use kube::api::Patch;
 use pilotage_protos::discovery::DeltaDiscoveryRequest;
 use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply_object, create_crds, istio_crds,
+    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply_object, create_crds, istio_crds, resource,
 };
 use pilotage_tests::{Asker, Told, pilotage};
 use serde_json::{Value, json};
@@ -26,6 +27,9 @@ const ENDPOINTS: &str = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoa
 const CHANGES: usize = 1_000;
 const CHANGES_A_SECOND: u64 = 100;
 const WRITERS: usize = 32;
+const NODES: usize = 100;
+/// Services that have Pods, in the last part.
+const WITH_PODS: usize = 2_000;
 
 fn service(name: &str) -> Value {
     json!({
@@ -34,18 +38,49 @@ fn service(name: &str) -> Value {
     })
 }
 
-/// A slice of ten endpoints, of which the first has this address.
+/// A slice of ten endpoints, of which the first has this address; as a controller writes them, with Pods and Nodes.
 fn slice(name: &str, first: &str, seed: usize) -> Value {
     let rest = (1..10).map(|host| format!("10.{}.{}.{host}", 64 + seed / 256 % 64, seed % 256));
-    let endpoints: Vec<Value> = std::iter::once(first.to_owned())
-        .chain(rest)
-        .map(|address| json!({"addresses": [address], "conditions": {"ready": true}, "zone": "zone-a", "nodeName": "node"}))
-        .collect();
+    let endpoint = |(index, address): (usize, String)| {
+        json!({
+            "addresses": [address], "zone": "zone-a", "nodeName": format!("node-{}", (seed + index) % NODES),
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "namespace": "demo", "name": pod_name(name, index)},
+        })
+    };
+    let endpoints: Vec<Value> =
+        std::iter::once(first.to_owned()).chain(rest).enumerate().map(endpoint).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {"name": format!("{name}-1"), "labels": {"kubernetes.io/service-name": name}},
         "addressType": "IPv4", "ports": [{"name": "grpc", "port": 8080, "protocol": "TCP"}], "endpoints": endpoints,
     })
+}
+
+/// As a ReplicaSet names its Pods.
+fn pod_name(service: &str, index: usize) -> String {
+    format!("{service}-7d4f9c6b5-{index:05}")
+}
+
+/// A Pod as a kubelet has it: with the labels that are usual, a place, and an address.
+async fn write_pod(client: &Client, service: &str, seed: usize, index: usize) -> Result<()> {
+    let name = pod_name(service, index);
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "labels": {
+            "app.kubernetes.io/name": service, "app.kubernetes.io/version": "1.4.2", "pod-template-hash": "7d4f9c6b5",
+        }},
+        "spec": {
+            "nodeName": format!("node-{}", (seed + index) % NODES),
+            "containers": [{"name": "app", "image": "example.com/app:1.4.2"}],
+        },
+    });
+    let api = resource(client, "v1", "Pod", Some("demo"))?;
+    api.create(&Default::default(), &serde_json::from_value(pod)?).await?;
+    let address = format!("10.{}.{}.{index}", 64 + seed / 256 % 64, seed % 256);
+    let status = json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}});
+    api.patch_status(&name, &Default::default(), &Patch::Merge(status)).await?;
+    Ok(())
 }
 
 async fn write(client: &Client, services: std::ops::Range<usize>) -> Result<()> {
@@ -57,6 +92,26 @@ async fn write(client: &Client, services: std::ops::Range<usize>) -> Result<()> 
                 let name = format!("echo-{index}");
                 apply_object(&client, Some("demo"), &service(&name)).await?;
                 apply_object(&client, Some("demo"), &slice(&name, "10.1.1.1", index)).await?;
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+    }
+    while let Some(written) = writers.join_next().await {
+        written??;
+    }
+    Ok(())
+}
+
+/// The ten Pods of each of some Services.
+async fn write_pods(client: &Client, services: std::ops::Range<usize>) -> Result<()> {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (client, services) = (client.clone(), services.clone());
+        writers.spawn(async move {
+            for seed in services.skip(writer).step_by(WRITERS) {
+                for index in 0..10 {
+                    write_pod(&client, &format!("echo-{seed}"), seed, index).await?;
+                }
             }
             Ok::<_, anyhow::Error>(())
         });
@@ -88,14 +143,24 @@ async fn start(kubeconfig: &Path) -> Result<Server> {
     Ok(Server { child, xds: told["xds"].as_str().context("an address")?.parse()?, ready })
 }
 
-/// Resident memory of the server, now and at its peak, in MiB.
+/// Resident memory of the server, now and at its peak, in bytes.
 fn resident(server: &Server) -> Result<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id().context("it runs")?))?;
     let of = |name: &str| -> Result<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).context("a size")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
     };
     Ok((of("VmRSS:")?, of("VmHWM:")?))
+}
+
+/// Time of the processor that the server has used.
+fn cpu(server: &Server) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id().context("it runs")?))?;
+    let after_name = stat.rsplit_once(')').context("a name")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    // utime and stime, in hundredths of a second.
+    let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 /// Subscribes to all endpoints, and takes in the first answer.
@@ -215,29 +280,40 @@ async fn main() -> Result<()> {
     let mut told = Asker::sidecar("bench", "demo").ask(server.xds).await?;
     subscribe(&mut told, clusters(1_000)).await?;
     println!("{:<52} {:>11} {:>11} {:>11}", "", "least", "median", "p99");
+    let before = cpu(&server)?;
     let samples = changes(&client, &mut told, 1_000).await?;
     row("1,000 Services, 100 changes/s: written to on a stream", samples);
+    let each = (cpu(&server)? - before) / u32::try_from(CHANGES)?;
+    println!("time of the processor for each of these changes: {:.2} ms", each.as_secs_f64() * 1e3);
     let small = resident(&server)?;
     drop((told, server));
 
     write(&client, 1_000..10_000).await?;
+    let large = large(&kubeconfig, "10,000 Services x 10 endpoints").await?;
+    println!("bytes for each Service with ten endpoints, and one client: {}", (large - small.0) / 9_000);
+
+    write_pods(&client, 0..WITH_PODS).await?;
+    let pods = self::large(&kubeconfig, &format!("the same, and {} Pods", WITH_PODS * 10)).await?;
+    println!("bytes for each Pod: {}", pods.saturating_sub(large) / (WITH_PODS as u64 * 10));
+    Ok(())
+}
+
+/// Starts a server, asks it once, and lets it settle; gives its resident bytes.
+async fn large(kubeconfig: &Path, what: &str) -> Result<u64> {
     let started = Instant::now();
-    let server = start(&kubeconfig).await?;
+    let server = start(kubeconfig).await?;
     let told = Asker::sidecar("bench", "demo").ask(server.xds).await?;
     let answered = started.elapsed();
+    let used = cpu(&server)?;
     println!(
-        "10,000 Services x 10 endpoints: ready after {:.2} s, first answer after {:.2} s ({} clusters)",
+        "{what}: ready after {:.2} s, first answer after {:.2} s ({} clusters), {:.2} s of the processor",
         server.ready.as_secs_f64(),
         answered.as_secs_f64(),
         told.first.resources.len(),
+        used.as_secs_f64(),
     );
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let large = resident(&server)?;
-    println!(
-        "resident, MiB: {} ({} at the peak) with 1,000, {} ({}) with 10,000",
-        small.0, small.1, large.0, large.1
-    );
-    let each = (large.0.saturating_sub(small.0)) * 1024 * 1024 / 9_000;
-    println!("bytes for each Service with ten endpoints and one client: {each}");
-    Ok(())
+    let (now, peak) = resident(&server)?;
+    println!("resident: {} MiB, {} MiB at the peak", now >> 20, peak >> 20);
+    Ok(now)
 }

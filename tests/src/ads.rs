@@ -1,5 +1,6 @@
 //! A client of the management server with nothing in between: what it is told, or how it is refused.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::{PATIENCE, TlsClient};
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+const LISTENERS: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
 /// A stream that was opened: what it was told first, and what follows.
 pub struct Told {
@@ -48,6 +50,8 @@ pub struct Asker {
     pub tls: Option<TlsClient>,
     /// Its token.
     pub token: Option<String>,
+    /// The labels that it says it has.
+    pub labels: Vec<(String, String)>,
 }
 
 impl Asker {
@@ -68,11 +72,30 @@ impl Asker {
         self
     }
 
+    /// The same with labels.
+    pub fn labelled(mut self, labels: &[(&str, &str)]) -> Self {
+        self.labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self
+    }
+
+    /// Asks `server` for all listeners, and gives the names of those that it is told of.
+    ///
+    /// # Errors
+    /// As of [`Asker::ask`].
+    pub async fn listeners(&self, server: SocketAddr) -> Result<Vec<String>, Status> {
+        let told = self.ask_for(LISTENERS, server).await?;
+        Ok(told.first.resources.into_iter().map(|resource| resource.name).collect())
+    }
+
     /// Asks `server` for all clusters, and waits for the first response.
     ///
     /// # Errors
     /// The server refuses it, or does not answer in time. A connection that cannot be made is `UNAVAILABLE`.
     pub async fn ask(&self, server: SocketAddr) -> Result<Told, Status> {
+        self.ask_for(CLUSTERS, server).await
+    }
+
+    async fn ask_for(&self, type_url: &str, server: SocketAddr) -> Result<Told, Status> {
         let asked = async {
             let mut grpc = Grpc::new(
                 self.channel(server).await.map_err(|error| Status::unavailable(format!("{error:#}")))?,
@@ -82,7 +105,7 @@ impl Asker {
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let first = DeltaDiscoveryRequest {
                 node: Some(self.node()),
-                type_url: CLUSTERS.to_owned(),
+                type_url: type_url.to_owned(),
                 ..DeltaDiscoveryRequest::default()
             };
             let (requests, said) = mpsc::channel(16);
@@ -124,7 +147,12 @@ impl Asker {
     fn node(&self) -> Node {
         let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
         let fields = [("PILOTAGE_KIND", &self.kind), ("NAMESPACE", &self.namespace)];
-        let fields = fields.map(|(key, text)| (key.to_owned(), value(text)));
-        Node { id: self.id.clone(), metadata: Some(Struct { fields: fields.into() }), ..Node::default() }
+        let mut fields: HashMap<_, _> = fields.map(|(key, text)| (key.to_owned(), value(text))).into();
+        if !self.labels.is_empty() {
+            let labels = self.labels.iter().map(|(key, text)| (key.clone(), value(text))).collect();
+            fields
+                .insert("LABELS".into(), Value { kind: Some(Kind::StructValue(Struct { fields: labels })) });
+        }
+        Node { id: self.id.clone(), metadata: Some(Struct { fields }), ..Node::default() }
     }
 }

@@ -8,9 +8,11 @@ mod audit;
 mod client;
 mod control_plane;
 mod identity;
+mod installation;
 mod kubectl;
 mod observer;
 mod schemas;
+mod signing;
 mod toolchain;
 
 pub use assets::{Assets, KUBERNETES_VERSION};
@@ -20,7 +22,8 @@ pub use client::{
 };
 pub use control_plane::{ControlPlane, Options, own_address};
 pub use identity::Identity;
+pub use installation::{Installation, ROLE};
 pub use kubectl::kubectl;
 pub use observer::{Observer, Said};
-pub use schemas::{OUR_CRDS, istio_crds};
+pub use schemas::{OUR_CRDS, istio_crds, openapi};
 pub use toolchain::{GO_VERSION, go};

@@ -38,4 +38,4 @@ pub use python::GrpcClient;
 pub use relay::Relay;
 pub use rust_client::XdsClient;
 pub use tls::{Authority, Issued, TlsClient, TlsFront, secret};
-pub use traffic::{Caller, Outcomes, Traffic, calls, until_left_out};
+pub use traffic::{Caller, Outcomes, Streams, Traffic, calls, until_left_out};

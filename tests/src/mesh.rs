@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use pilotage::demo::{Backend, Manifests, Serve, Server};
 use pilotage::tools::ReservedPort;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{endpoint_slice, eventually, pilotage, service};
@@ -92,6 +93,17 @@ impl Mesh {
         if let Some(server) = self.server.take() {
             server.kill().await;
         }
+    }
+
+    /// Stops the server's process, and with `Signal::CONT` lets it go on: meanwhile its connections are open, and it says
+    /// nothing, like one that is cut off from all others.
+    ///
+    /// # Errors
+    /// It is not running.
+    pub fn signal_server(&mut self, signal: Signal) -> Result<()> {
+        let server = self.server.as_mut().context("the server is not running")?;
+        let id = server.process().id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(id.context("the server has ended")?, signal)?)
     }
 
     /// Asks the server to end, as an update would, and waits until it has.

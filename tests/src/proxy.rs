@@ -60,7 +60,11 @@ impl Proxy {
         Self::sidecar_at((server, mesh), name, dialect, &[]).await
     }
 
-    async fn sidecar_at(
+    /// The same, with both.
+    ///
+    /// # Errors
+    /// As of [`Proxy::sidecar`].
+    pub async fn sidecar_at(
         at: (SocketAddr, &Mesh),
         name: &str,
         dialect: Dialect,
@@ -108,9 +112,17 @@ impl Proxy {
     /// # Errors
     /// As of [`Proxy::gateway`].
     pub async fn gateway_by_way_of(server: SocketAddr, mesh: &Mesh, name: &str, port: u16) -> Result<Self> {
+        Self::gateway_at((server, mesh), name, port, &["--label", "istio=ingressgateway"]).await
+    }
+
+    /// Starts a gateway whose Gateway has the port `port`, with more arguments of `pilotage bootstrap`, such as labels.
+    ///
+    /// # Errors
+    /// As of [`Proxy::gateway`].
+    pub async fn gateway_at(at: (SocketAddr, &Mesh), name: &str, port: u16, more: &[&str]) -> Result<Self> {
         let entry = (Ipv4Addr::LOCALHOST, port).into();
-        let arguments = ["--kind", "gateway", "--label", "istio=ingressgateway"];
-        Self::start((server, mesh), name, &arguments, entry, ReservedPort::new()?).await
+        let arguments = [&["--kind", "gateway"], more].concat();
+        Self::start(at, name, &arguments, entry, ReservedPort::new()?).await
     }
 
     async fn start(

@@ -38,12 +38,23 @@ impl GrpcClient {
     /// # Errors
     /// As of [`GrpcClient::plain`].
     pub async fn proxyless(mesh: &Mesh, name: &str, authority: &str) -> Result<Self> {
+        Self::proxyless_with(mesh, name, authority, &[]).await
+    }
+
+    /// The same, with more arguments of `pilotage bootstrap`.
+    ///
+    /// # Errors
+    /// As of [`GrpcClient::plain`].
+    pub async fn proxyless_with(mesh: &Mesh, name: &str, authority: &str, more: &[&str]) -> Result<Self> {
         let xds = mesh.xds().to_string();
-        let arguments = ["grpc", "--id", name, "--namespace", "demo", "--server", &xds];
+        let arguments = [&["grpc", "--id", name, "--namespace", "demo", "--server", &xds], more].concat();
         let file = mesh.folder().join(format!("{name}.json"));
         fs::write(&file, bootstrap(pilotage()?, arguments).await?)?;
         let target = format!("xds:///{authority}");
-        Self::start(script().await?.arg(target).env("GRPC_XDS_BOOTSTRAP", file))
+        // Without the second variable, tokens of the bootstrap are passed over in silence (gRFC A97).
+        let mut command = script().await?;
+        command.arg(target).env("GRPC_XDS_BOOTSTRAP", file);
+        Self::start(command.env("GRPC_EXPERIMENTAL_XDS_BOOTSTRAP_CALL_CREDS", "true"))
     }
 
     fn start(command: &mut Command) -> Result<Self> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use pilotage::demo::Client;
@@ -58,6 +59,14 @@ impl Authority {
     /// # Errors
     /// It is none.
     pub fn issue(&self, host: &str) -> Result<Issued> {
+        self.issue_until(host, None)
+    }
+
+    /// The same, which ends at `end`, to a second.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn issue_until(&self, host: &str, end: Option<SystemTime>) -> Result<Issued> {
         let key = KeyPair::generate()?;
         let names = if host.contains("://") { Vec::new() } else { vec![host.to_owned()] };
         let mut params = CertificateParams::new(names)?;
@@ -65,6 +74,9 @@ impl Authority {
             params.subject_alt_names.push(SanType::URI(host.try_into()?));
         }
         params.distinguished_name.push(DnType::CommonName, host);
+        if let Some(end) = end {
+            params.not_after = end.into();
+        }
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(Issued { certificate: certificate.pem(), key: key.serialize_pem() })
     }

@@ -200,3 +200,36 @@ async fn call_until(stop: Arc<AtomicBool>, made: Arc<AtomicU64>, mut client: Cli
     }
     outcomes
 }
+
+/// Streams of several messages, one after another, until they are stopped.
+#[derive(Debug)]
+pub struct Streams {
+    stop: Arc<AtomicBool>,
+    caller: JoinHandle<Result<u64, tonic::Status>>,
+}
+
+impl Streams {
+    /// Starts streams of ten messages in half a second each, over the one connection of `client`.
+    pub fn start(client: &Client) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, mut client) = (stop.clone(), client.clone());
+        let caller = tokio::spawn(async move {
+            let mut held = 0;
+            while !ended.load(Ordering::Relaxed) {
+                client.converse(10, Duration::from_millis(50)).await?;
+                held += 1;
+            }
+            Ok(held)
+        });
+        Self { stop, caller }
+    }
+
+    /// Stops them, and gives how many there were.
+    ///
+    /// # Errors
+    /// One failed, or the task panicked.
+    pub async fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.caller.await.context("a streaming task")?.context("a stream fails")
+    }
+}

@@ -4,12 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use pilotage_tests::{
-    Asker, Authority, Backend, Dialect, Issued, Mesh, Proxy, TlsClient, endpoint_slice, eventually, routing,
-    service,
+    Asker, Authority, Backend, Caller, Dialect, GrpcClient, Issued, Mesh, PATIENCE, Proxy, TlsClient,
+    endpoint_slice, eventually, routing, service,
 };
+use tokio::time::timeout;
 use tonic::Code;
 
 const WEB: &str = "spiffe://example.org/ns/demo/sa/web";
@@ -184,5 +186,54 @@ async fn where_a_certificate_is_optional_strangers_may_be_anything_but_gateways(
     ensure!(status.code() == Code::Unauthenticated && status.message().contains("private keys"), "{status}");
     let known = TlsClient::new(&authority, Some(&authority.issue(WEB)?))?;
     gateway.over(&known).ask(mesh.xds()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_certificate_that_it_was_opened_with() -> Result<()> {
+    let files = Files::new()?;
+    let authority = Authority::new()?;
+    files.issue("server", &authority.issue("127.0.0.1")?)?;
+    files.authority("clients.crt", &authority)?;
+    let mesh = mesh(&files, &[], &service("echo", 80)).await?;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let short = TlsClient::new(&authority, Some(&authority.issue_until(WEB, Some(end))?))?;
+    let long = TlsClient::new(&authority, Some(&authority.issue(WEB)?))?;
+    let mut lasting = Asker::sidecar("web-2", "demo").over(&long).ask(mesh.xds()).await?;
+    let mut ending = Asker::sidecar("web-1", "demo").over(&short).ask(mesh.xds()).await?;
+    let ended =
+        timeout(PATIENCE, ending.next.message()).await?.err().context("the stream ends with an error")?;
+    ensure!(ended.code() == Code::Unauthenticated && ended.message().contains("renewed"), "{ended}");
+    // Never later than the certificate; a moment is for the way to here.
+    let late = SystemTime::now().duration_since(end).unwrap_or_default();
+    ensure!(late < Duration::from_millis(500), "{late:?} late");
+    ensure!(timeout(Duration::ZERO, lasting.next.message()).await.is_err(), "other streams go on");
+    Ok(())
+}
+
+/// gRPC reads the same files by a bootstrap of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxyless_client_shows_its_certificate() -> Result<()> {
+    let files = Files::new()?;
+    let (authority, strangers) = (Authority::new()?, Authority::new()?);
+    files.issue("server", &authority.issue("127.0.0.1")?)?;
+    files.authority("clients.crt", &authority)?;
+    files.authority("ca.crt", &authority)?;
+    files.issue("web", &authority.issue(WEB)?)?;
+    files.issue("stranger", &strangers.issue(WEB)?)?;
+    let backend = Backend::start("one", "v1").await?;
+    let mesh = mesh(&files, &[], &(service("echo", 80) + &endpoint_slice("echo", &backend))).await?;
+    let client = async |name: &str| {
+        let paths =
+            [files.path("ca.crt"), files.path(&format!("{name}.crt")), files.path(&format!("{name}.key"))];
+        let shown = ["--tls-ca", &paths[0], "--tls-cert", &paths[1], "--tls-key", &paths[2]];
+        GrpcClient::proxyless_with(&mesh, name, "echo.demo.svc.cluster.local:80", &shown).await
+    };
+    let mut web = client("web").await?;
+    web.first_call().await?;
+    web.calls(10, &[]).await?.none_failed()?;
+    let refused = client("stranger").await?.calls(1, &[]).await?;
+    ensure!(refused.failed == 1, "another authority's certificate is taken");
+    mesh.logged(&["a TLS handshake fails"]).await?;
     Ok(())
 }

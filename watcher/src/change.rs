@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Problem;
 use crate::resources::{
-    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Pod, Secret, Service,
+    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Meta, Node, Pod, Secret, Service,
     ServiceEntry, Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 
@@ -25,6 +25,8 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Pod.
     Pod,
+    /// `v1` Node.
+    Node,
     /// `networking.istio.io` VirtualService.
     VirtualService,
     /// `networking.istio.io` DestinationRule.
@@ -43,7 +45,8 @@ pub enum Kind {
     EnvoyResources,
     /// `v1` Secret.
     Secret,
-    /// Protobuf descriptors of gRPC services: a file in a folder.
+    /// Protobuf descriptors of gRPC services: a file in a folder, or a `v1` ConfigMap with the label
+    /// `pilotage.dev/descriptors: "true"` in a cluster.
     Descriptors,
 }
 
@@ -69,7 +72,7 @@ impl ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.namespace {
-            // A file of a folder that is no manifest.
+            // A Node, or a file of a folder that is no manifest.
             "" => write!(f, "{:?} {}", self.kind, self.name),
             namespace => write!(f, "{:?} {namespace}/{}", self.kind, self.name),
         }
@@ -91,6 +94,8 @@ pub enum Object {
     EndpointSlice(Arc<WithMeta<EndpointSlice>>),
     /// A Pod.
     Pod(Arc<WithMeta<Pod>>),
+    /// A Node.
+    Node(Arc<WithMeta<Node>>),
     /// A VirtualService.
     VirtualService(Arc<WithMeta<VirtualService>>),
     /// A DestinationRule.
@@ -121,6 +126,7 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Pod(_) => Kind::Pod,
+            Self::Node(_) => Kind::Node,
             Self::VirtualService(_) => Kind::VirtualService,
             Self::DestinationRule(_) => Kind::DestinationRule,
             Self::Gateway(_) => Kind::Gateway,
@@ -140,6 +146,7 @@ impl Object {
             Self::Service(object) => &object.meta,
             Self::EndpointSlice(object) => &object.meta,
             Self::Pod(object) => &object.meta,
+            Self::Node(object) => &object.meta,
             Self::VirtualService(object) => &object.meta,
             Self::DestinationRule(object) => &object.meta,
             Self::Gateway(object) => &object.meta,
@@ -159,6 +166,7 @@ impl Object {
             (Self::Service(a), Self::Service(b)) => Arc::ptr_eq(a, b),
             (Self::EndpointSlice(a), Self::EndpointSlice(b)) => Arc::ptr_eq(a, b),
             (Self::Pod(a), Self::Pod(b)) => Arc::ptr_eq(a, b),
+            (Self::Node(a), Self::Node(b)) => Arc::ptr_eq(a, b),
             (Self::VirtualService(a), Self::VirtualService(b)) => Arc::ptr_eq(a, b),
             (Self::DestinationRule(a), Self::DestinationRule(b)) => Arc::ptr_eq(a, b),
             (Self::Gateway(a), Self::Gateway(b)) => Arc::ptr_eq(a, b),

@@ -26,4 +26,4 @@ pub use change::{Batch, Change, Kind, Object, ObjectKey, SourceName, Touched};
 pub use overlay::Overlay;
 pub use position::Positions;
 pub use problem::{Code, Position, Problem, Severity};
-pub use world::{NamespacedName, World};
+pub use world::{NamespacedName, Workloads, World};

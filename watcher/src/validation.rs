@@ -32,7 +32,12 @@ pub(crate) fn names(key: &ObjectKey) -> Vec<Problem> {
     let namespace = &*key.namespace;
     for (field, text, good) in [
         ("metadata.name", name, is_dns_name(name, 253)),
-        ("metadata.namespace", namespace, is_dns_name(namespace, 63) && !namespace.contains('.')),
+        (
+            "metadata.namespace",
+            namespace,
+            (namespace.is_empty() && key.kind == crate::Kind::Node)
+                || (is_dns_name(namespace, 63) && !namespace.contains('.')),
+        ),
     ] {
         if !good {
             let problem =

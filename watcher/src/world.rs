@@ -5,16 +5,21 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
 use crate::resources::{
-    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Pod, Secret, Service, ServiceEntry,
-    Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
+    Descriptors, DestinationRule, EndpointSlice, EnvoyResources, Gateway, Node, Pod, Secret, Service,
+    ServiceEntry, Sidecar, Telemetry, VirtualService, WithMeta, WorkloadEntry,
 };
 use crate::{Kind, Object, ObjectKey, Touched};
 
 mod difference;
+mod index;
 mod secret_references;
+mod workloads;
+
+use index::{Index, Named};
+pub use workloads::Workloads;
 
 /// Namespace and name.
 pub type NamespacedName = (Arc<str>, Arc<str>);
@@ -25,11 +30,10 @@ type Table<T> = OrdMap<NamespacedName, Arc<WithMeta<T>>>;
 pub struct World {
     services: Table<Service>,
     slices: Table<EndpointSlice>,
-    /// The names of the slices of each Service, by namespace and Service name.
-    slices_of: OrdMap<NamespacedName, OrdSet<Arc<str>>>,
+    /// The slices of each Service, and those that name each Pod and Node.
+    index: Index,
     pods: Table<Pod>,
-    /// The slices that name each Pod, by namespace and Pod name.
-    slices_naming: OrdMap<NamespacedName, OrdSet<Arc<str>>>,
+    nodes: Table<Node>,
     virtual_services: Table<VirtualService>,
     destination_rules: Table<DestinationRule>,
     gateways: Table<Gateway>,
@@ -61,6 +65,7 @@ impl World {
             Object::Descriptors(new) => config(&mut self.descriptors, id, Some(new), key),
             Object::EndpointSlice(new) => self.set_slice(id, Some(new)),
             Object::Pod(new) => self.set_pod(id, Some(new)),
+            Object::Node(new) => self.set_node(id, Some(new)),
             Object::Secret(new) => self.set_secret(id, Some(new)),
         }
     }
@@ -81,6 +86,7 @@ impl World {
             Kind::Descriptors => config(&mut self.descriptors, id, None, key.clone()),
             Kind::EndpointSlice => self.set_slice(id, None),
             Kind::Pod => self.set_pod(id, None),
+            Kind::Node => self.set_node(id, None),
             Kind::Secret => self.set_secret(id, None),
         }
     }
@@ -90,6 +96,11 @@ impl World {
         self.services.values()
     }
 
+    /// Every Service of a namespace.
+    pub fn services_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Service>>> {
+        in_namespace(&self.services, namespace)
+    }
+
     /// One Service.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Service>>> {
         self.services.get(&(namespace.into(), name.into()))
@@ -97,13 +108,9 @@ impl World {
 
     /// The slices of a Service; mirrored Endpoints objects are left out where there is a real slice.
     pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<&Arc<WithMeta<EndpointSlice>>> {
-        let namespace: Arc<str> = namespace.into();
-        let names = self.slices_of.get(&(namespace.clone(), service.into()));
-        let mut slices: Vec<_> = names
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.slices.get(&(namespace.clone(), name.clone())))
-            .collect();
+        let service = Named::Service((namespace.into(), service.into()));
+        let mut slices: Vec<_> =
+            self.index.slices_naming(&service).filter_map(|id| self.slices.get(id)).collect();
         if slices.iter().any(|slice| !slice.spec.mirrored) {
             slices.retain(|slice| !slice.spec.mirrored);
         }
@@ -123,6 +130,16 @@ impl World {
     /// Every Pod of a namespace.
     pub fn pods_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Pod>>> {
         in_namespace(&self.pods, namespace)
+    }
+
+    /// Where a Node stands; one that is not known stands nowhere.
+    pub fn place(&self, node: Option<&Arc<str>>) -> &Node {
+        place(&self.nodes, node)
+    }
+
+    /// The Pods and Nodes as they are now.
+    pub fn workloads(&self) -> Workloads {
+        Workloads { pods: self.pods.clone(), nodes: self.nodes.clone() }
     }
 
     /// Every VirtualService, by namespace and name.
@@ -247,23 +264,10 @@ impl World {
         if old == new {
             return touched;
         }
-        let (namespace, name) = id;
         for slice in [&old, &new].into_iter().flatten() {
-            touched.endpoints.insert((namespace.clone(), slice.spec.service.clone()));
+            touched.endpoints.insert((id.0.clone(), slice.spec.service.clone()));
         }
-        if let Some(old) = old {
-            unindex(&mut self.slices_of, (namespace.clone(), old.spec.service.clone()), &name);
-            for pod in old.spec.endpoints.iter().filter_map(|endpoint| endpoint.pod.clone()) {
-                unindex(&mut self.slices_naming, (namespace.clone(), pod), &name);
-            }
-        }
-        if let Some(new) = new {
-            let service = (namespace.clone(), new.spec.service.clone());
-            self.slices_of.entry(service).or_default().insert(name.clone());
-            for pod in new.spec.endpoints.iter().filter_map(|endpoint| endpoint.pod.clone()) {
-                self.slices_naming.entry((namespace.clone(), pod)).or_default().insert(name.clone());
-            }
-        }
+        self.index.update(&id, old.as_deref(), new.as_deref());
         touched
     }
 
@@ -277,9 +281,19 @@ impl World {
             return touched;
         }
         // A Pod matters by the slices that name it, and by the selectors of ServiceEntries.
-        touched.endpoints.extend(self.services_of(&id));
-        if self.is_selected(&id) {
-            touched.config.insert(ObjectKey::new(Kind::Pod, id.0, id.1));
+        self.touch_pod(&id, &mut touched);
+        touched
+    }
+
+    /// A Node matters by where it stands, to the slices with endpoints there and to entries that select its Pods.
+    fn set_node(&mut self, id: NamespacedName, new: Option<Arc<WithMeta<Node>>>) -> Touched {
+        let mut touched = Touched::default();
+        let old = match &new {
+            Some(new) => self.nodes.insert(id.clone(), new.clone()),
+            None => self.nodes.remove(&id),
+        };
+        if place_of(old.as_ref()) != place_of(new.as_ref()) {
+            self.touch_node(&id.1, &mut touched);
         }
         touched
     }
@@ -361,13 +375,13 @@ fn config<T: PartialEq>(
     touched
 }
 
-fn unindex(index: &mut OrdMap<NamespacedName, OrdSet<Arc<str>>>, key: NamespacedName, name: &Arc<str>) {
-    if let Some(names) = index.get_mut(&key) {
-        names.remove(name);
-        if names.is_empty() {
-            index.remove(&key);
-        }
-    }
+fn place<'a>(nodes: &'a Table<Node>, name: Option<&Arc<str>>) -> &'a Node {
+    // No namespace costs no memory.
+    place_of(name.and_then(|name| nodes.get(&(Arc::default(), name.clone()))))
+}
+
+fn place_of(node: Option<&Arc<WithMeta<Node>>>) -> &Node {
+    node.map_or(const { &Node { region: None, zone: None, subzone: None } }, |node| &node.spec)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use pilotage_protocol::{Name, ResourceType, Revision};
 use pilotage_server::{Cache, Events, Streams};
 use pilotage_watcher::Batch;
 use pilotage_watcher::kubernetes::SecretReferences;
-use pilotage_watcher::{Change, Positions, Problem, Severity, SourceName, Touched, World};
+use pilotage_watcher::{Change, Kind, Object, Positions, Problem, Severity, SourceName, Touched, World};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -172,7 +172,15 @@ impl Pipeline {
     /// Takes in what one event of a source changed.
     fn take(&mut self, batch: Batch) {
         let mut touched = Touched::default();
+        let mut workloads = Vec::new();
         for change in batch.changes {
+            match &change {
+                Change::Apply(object @ (Object::Pod(_) | Object::Node(_))) => workloads.push(object.key()),
+                Change::Delete(key) if matches!(key.kind, Kind::Pod | Kind::Node) => {
+                    workloads.push(key.clone());
+                }
+                _ => {}
+            }
             match change {
                 Change::Apply(object) => touched.merge(self.world.apply(object)),
                 Change::Delete(key) => touched.merge(self.world.delete(&key)),
@@ -187,6 +195,9 @@ impl Pipeline {
             }
         }
         let is_first = self.unsynced.is_empty() && self.ready.is_some();
+        if !workloads.is_empty() && self.grouping.follow(&self.world, &workloads) {
+            self.streams.regroup();
+        }
         if touched.is_empty() && !is_first {
             return;
         }

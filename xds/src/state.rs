@@ -160,8 +160,8 @@ impl LastGood {
 
     fn good(&mut self, object: &Object) -> bool {
         let is_kept = match object.kind() {
-            // A key has no business in another file.
-            Kind::Secret | Kind::Pod => false,
+            // A key has no business in another file, and kubelets write to the others all the time.
+            Kind::Secret | Kind::Pod | Kind::Node => false,
             Kind::EndpointSlice => self.endpoints == Endpoints::Kept,
             _ => true,
         };

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::Metrics;
-use crate::pipeline::Ledger;
+use crate::pipeline::{Grouping, Ledger};
 
 mod conditions;
 mod events;
@@ -70,6 +70,7 @@ pub(crate) struct Sight {
     pub(crate) kinds: watch::Receiver<KindStatus>,
     pub(crate) ledger: watch::Receiver<Arc<Ledger>>,
     pub(crate) streams: Streams<Group>,
+    pub(crate) grouping: Grouping,
     pub(crate) answer: Answer,
     pub(crate) metrics: Metrics,
 }
@@ -93,6 +94,10 @@ pub(crate) async fn run(sight: Sight, options: Options, shutdown: CancellationTo
         let own = Arc::new(Outcomes::of(&ledger, &sight.streams.list()));
         sight.answer.set(own.clone());
         let now = Instant::now();
+        let workloads = sight.grouping.workloads();
+        if workloads.pod(&options.namespace, &options.replica).is_some() {
+            presence.of_pod();
+        }
         presence.claim(connection, now).await;
         if lead.claim(connection, now).await != Claim::Held {
             if writer.take().is_some() {
@@ -108,7 +113,7 @@ pub(crate) async fn run(sight: Sight, options: Options, shutdown: CancellationTo
                 none.insert(Writer::new(sight.metrics.clone()))
             }
         };
-        let others = peers.hear(connection, now).await;
+        let others = peers.hear(connection, now, &workloads).await;
         let conditions: BTreeMap<_, _> = conditions::of(&ledger, &own, &others);
         writer.write(connection, &versions, &conditions).await;
         events.tell(connection, &versions, &ledger).await;

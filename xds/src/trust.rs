@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use pilotage_server::Authenticator;
-use pilotage_watcher::kubernetes::Connection;
+use pilotage_watcher::kubernetes::KubernetesSource;
 
 use crate::settings::{Clients, Settings, Trust};
 
@@ -30,11 +30,11 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Reads the files that the settings name. `cluster` is where tokens are reviewed.
+    /// Reads the files that the settings name. `cluster` is where tokens are reviewed, and what is known of its kinds.
     ///
     /// # Errors
     /// Settings that do not go together, or files that cannot be used.
-    pub(crate) fn open(settings: &Settings, cluster: Option<&Connection>) -> anyhow::Result<Self> {
+    pub(crate) fn open(settings: &Settings, cluster: Option<&KubernetesSource>) -> anyhow::Result<Self> {
         let trust = &settings.trust;
         let certificates = certificates(trust)?;
         check_address(settings.listen, certificates.is_some(), settings.allow_plaintext_off_loopback)?;
@@ -44,7 +44,7 @@ impl Guard {
             (_, None) => bail!(
                 "tokens are checked by a Kubernetes API server; say --kubernetes, or no --token-audience"
             ),
-            (audiences, Some(cluster)) => Some(Tokens::new(cluster.clone(), audiences.to_vec())),
+            (audiences, Some(cluster)) => Some(Tokens::new(cluster.connection().clone(), audiences.to_vec())),
         };
         let clients = trust.clients.unwrap_or(match takes_certificates || tokens.is_some() {
             true => Clients::Required,
@@ -57,7 +57,8 @@ impl Guard {
             );
         }
         let authenticator = (clients != Clients::Off).then(|| -> Arc<dyn Authenticator> {
-            Arc::new(Gate { clients, tokens, workloads: trust.workloads.clone() })
+            let kinds = cluster.map(KubernetesSource::status);
+            Arc::new(Gate { clients, tokens, workloads: trust.workloads.clone(), kinds })
         });
         Ok(Self { certificates, authenticator })
     }

@@ -10,23 +10,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use pilotage::tools::{Process, ReservedPort};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::identity::kubeconfig;
+use super::signing::{CHECKING_KEY, ISSUER, SIGNING_KEY, signed, write_signing_keys};
 use super::{Assets, Identity, OUR_CRDS, create_crds, istio_crds};
 
 /// How long a start may take; it takes about 3 s where the machine is not loaded.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-
-const SIGNING_KEY: &str = "service-account.key";
-const CHECKING_KEY: &str = "service-account.pub";
 
 /// How a control plane is started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -187,23 +184,19 @@ impl ControlPlane {
         kubeconfig(&format!("https://{address}"), &authority.to_string_lossy(), token)
     }
 
+    /// A service-account token with these claims, signed as the API server signs them, which itself gives out none for less
+    /// than ten minutes.
+    ///
+    /// # Errors
+    /// The key cannot be used.
+    pub fn signed_token(&self, claims: &Value) -> Result<String> {
+        signed(self.folder.path(), claims)
+    }
+
     /// Where the API server listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
     }
-}
-
-/// Writes a pair of keys for service-account tokens: what signs them, and what checks them.
-fn write_signing_keys(folder: &Path) -> Result<()> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
-    let public: PublicKeyX509Der<'_> = pair.public_key().as_der()?;
-    for (file, tag, der) in [
-        (SIGNING_KEY, "PRIVATE KEY", pair.to_pkcs8v1()?.as_ref()),
-        (CHECKING_KEY, "PUBLIC KEY", public.as_ref()),
-    ] {
-        fs::write(folder.join(file), pem::encode(&pem::Pem::new(tag, der)))?;
-    }
-    Ok(())
 }
 
 fn start_store(
@@ -235,7 +228,7 @@ fn arguments(folder: &Path, port: &ReservedPort, store_port: &ReservedPort, more
         format!("--token-auth-file={}", file("tokens.csv")),
         "--authorization-mode=RBAC".to_owned(),
         "--service-cluster-ip-range=10.96.0.0/12".to_owned(),
-        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!("--service-account-issuer={ISSUER}"),
         format!("--service-account-key-file={}", file(CHECKING_KEY)),
         format!("--service-account-signing-key-file={}", file(SIGNING_KEY)),
         // There is no controller that would make the ServiceAccounts that it asks for.

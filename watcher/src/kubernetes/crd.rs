@@ -33,7 +33,9 @@ fn spec(kind: Kind) -> Option<Value> {
         Kind::Sidecar => schema_of::<Sidecar>(),
         Kind::Telemetry => schema_of::<Telemetry>(),
         Kind::EnvoyResources => schema_of::<EnvoyResources>(),
-        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Secret | Kind::Descriptors => return None,
+        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Node | Kind::Secret | Kind::Descriptors => {
+            return None;
+        }
     };
     structural::structure(&mut schema);
     rules::apply(kind, &mut schema);

@@ -145,7 +145,7 @@ impl Follower {
             self.list(&path).await?;
         }
         let begin = self.resume.as_deref().map_or(Begin::Everything, Begin::Version);
-        let lines = watch(&self.connection, &path, begin).await?;
+        let lines = watch(&self.connection, (&path, self.subject.watched.extent), begin).await?;
         self.follow(lines).await
     }
 
@@ -155,7 +155,8 @@ impl Follower {
         let mut listing = Listing::default();
         let mut next = String::new();
         loop {
-            let body = page(&self.connection, path, self.options.page, &next).await?;
+            let asked = (path, self.subject.watched.extent);
+            let body = page(&self.connection, asked, self.options.page, &next).await?;
             let Page { metadata, items } = parse(&body)?;
             for item in items.into_iter().flatten() {
                 self.take_listed(&mut listing, item);

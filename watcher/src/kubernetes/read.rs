@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
@@ -55,6 +55,12 @@ struct Metadata {
     generation: Option<i64>,
 }
 
+/// An object of which the API server sends the metadata alone.
+#[derive(Deserialize)]
+struct MetadataOnly {
+    metadata: ObjectMeta,
+}
+
 /// Reads who an object is and the version of the list that it is of; none for what is no object at all.
 pub(super) fn head(kind: Kind, json: &str) -> Option<(Head, String)> {
     let Written { metadata } = serde_json::from_str(json).ok()?;
@@ -82,6 +88,12 @@ pub(super) fn read(head: &Head, json: &str) -> Reading {
                 (pod, Vec::new())
             },
             Object::Pod,
+        ),
+        Kind::Node => built_in(
+            head,
+            json,
+            |node: MetadataOnly| (convert::node(node.metadata), Vec::new()),
+            Object::Node,
         ),
         Kind::Secret => {
             let mut reading =
@@ -152,6 +164,7 @@ fn aged(head: &Head, mut object: Object) -> Object {
         Object::Service(object) => set(head, object),
         Object::EndpointSlice(object) => set(head, object),
         Object::Pod(object) => set(head, object),
+        Object::Node(object) => set(head, object),
         Object::VirtualService(object) => set(head, object),
         Object::DestinationRule(object) => set(head, object),
         Object::Gateway(object) => set(head, object),

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use super::Connection;
-use super::kind::Watched;
+use super::kind::{Extent, Watched};
 use super::lines::Lines;
 use super::trouble::Trouble;
 
@@ -21,8 +21,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// After how long the server is asked to end a watch, so that no watch is for ever and watches spread over servers.
 pub(super) const WATCH_FOR: Duration = Duration::from_secs(290);
 
-/// Objects as their metadata alone.
+const JSON: &str = "application/json";
+
+/// Objects as their metadata alone, one by one.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+/// A list of objects as their metadata alone.
+const METADATA_LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// How a watch begins.
 #[derive(Clone, Copy, Debug)]
@@ -53,23 +59,35 @@ pub(super) struct PageMetadata {
 /// [`Subject::locator`](super::subject::Subject::locator) has it.
 pub(super) async fn page(
     connection: &Connection,
-    subject: &str,
+    (subject, extent): (&str, Extent),
     limit: u32,
     next: &str,
 ) -> Result<Bytes, Trouble> {
+    let accept = match extent {
+        Extent::Whole => JSON,
+        Extent::Metadata => METADATA_LIST,
+    };
     let query = if next.is_empty() { String::new() } else { format!("&continue={}", encoded(next)) };
-    get(connection, &format!("{subject}limit={limit}{query}"), "application/json").await
+    get(connection, &format!("{subject}limit={limit}{query}"), accept).await
 }
 
 /// Begins a watch.
-pub(super) async fn watch(connection: &Connection, subject: &str, from: From<'_>) -> Result<Lines, Trouble> {
+pub(super) async fn watch(
+    connection: &Connection,
+    (subject, extent): (&str, Extent),
+    from: From<'_>,
+) -> Result<Lines, Trouble> {
+    let accept = match extent {
+        Extent::Whole => JSON,
+        Extent::Metadata => METADATA_ONLY,
+    };
     let seconds = WATCH_FOR.as_secs();
     let query = match from {
         From::Everything => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_owned(),
         From::Version(version) => format!("resourceVersion={}", encoded(version)),
     };
     let uri = format!("{subject}watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{query}");
-    let answer = ask(connection, &uri, "application/json").await?;
+    let answer = ask(connection, &uri, accept).await?;
     Ok(Lines::new(answer.into_body()))
 }
 
@@ -99,7 +117,7 @@ pub(super) async fn negotiate(connection: &Connection, watched: &Watched) -> Res
         return Ok(watched.versions[0]);
     }
     for version in watched.versions {
-        let body = match get(connection, &watched.group_path(version), "application/json").await {
+        let body = match get(connection, &watched.group_path(version), JSON).await {
             Ok(body) => body,
             Err(Trouble::Absent) => continue,
             Err(trouble) => return Err(trouble),

@@ -32,7 +32,15 @@ impl Subject {
     /// one Secret can be watched by who may not see its neighbours.
     pub(super) fn locator(&self, version: &str) -> String {
         match &self.name {
-            None => format!("{}?", self.watched.path(version)),
+            None => {
+                let path = self.watched.path(version);
+                match self.watched.label {
+                    Some((key, value)) => {
+                        format!("{path}?labelSelector={}%3D{}&", encoded(key), encoded(value))
+                    }
+                    None => format!("{path}?"),
+                }
+            }
             Some((namespace, name)) => {
                 let path = self.watched.path_in(version, &encoded(namespace));
                 format!("{path}?fieldSelector=metadata.name%3D{}&", encoded(name))

@@ -163,6 +163,10 @@ impl Reading {
                 self.problem(locate(node, field), problem);
                 self.item(&at, outcome);
             }
+            // ConfigMaps may hold anything: those that hold descriptors are marked.
+            Recognized::Form(Form::ConfigMap) if !is_marked(node) => {
+                self.item(&at, Outcome::PassedOver(kind.into()));
+            }
             Recognized::Form(form) => {
                 let outcome = self.typed(node, form, api_version);
                 self.item(&at, outcome);
@@ -194,6 +198,12 @@ impl Reading {
             Form::Pod => self.kubernetes(node, &key, |pod: core::v1::Pod| {
                 one((convert::pod(pod), Vec::new()), Object::Pod)
             }),
+            Form::Node => self.kubernetes(node, &key, |node: core::v1::Node| {
+                one((convert::node(node.metadata), Vec::new()), Object::Node)
+            }),
+            Form::ConfigMap => {
+                self.kubernetes(node, &key, |found| one(convert::descriptors(found), Object::Descriptors))
+            }
             Form::VirtualService => self.routing(node, &key, api_version, Object::VirtualService),
             Form::DestinationRule => self.routing(node, &key, api_version, Object::DestinationRule),
             Form::Gateway => self.routing(node, &key, api_version, Object::Gateway),
@@ -310,6 +320,13 @@ fn name_of(node: &Node) -> Option<&str> {
     node.get("metadata")?.get("name")?.as_str().filter(|name| !name.is_empty())
 }
 
+/// Whether a ConfigMap says that it holds descriptors.
+fn is_marked(node: &Node) -> bool {
+    let (key, value) = convert::DESCRIPTORS;
+    let labels = node.get("metadata").and_then(|metadata| metadata.get("labels"));
+    labels.and_then(|labels| labels.get(key)).and_then(Node::as_str) == Some(value)
+}
+
 fn namespace_of(node: &Node) -> Option<&str> {
     node.get("metadata")?.get("namespace")?.as_str()
 }
@@ -321,6 +338,8 @@ fn key(form: Form, namespace: Option<&str>, name: &str) -> ObjectKey {
         Form::Endpoints => return convert::mirrored_key(namespace, name, 0),
         Form::EndpointSlice => Kind::EndpointSlice,
         Form::Pod => Kind::Pod,
+        Form::Node => return ObjectKey::new(Kind::Node, "", name),
+        Form::ConfigMap => Kind::Descriptors,
         Form::VirtualService => Kind::VirtualService,
         Form::DestinationRule => Kind::DestinationRule,
         Form::Gateway => Kind::Gateway,

@@ -6,14 +6,16 @@
 mod descriptors;
 mod endpoints;
 mod metadata;
+mod node;
 mod pem;
 mod pod;
 mod secret;
 mod service;
 
-pub use descriptors::descriptors;
+pub use descriptors::{DESCRIPTORS, descriptors};
 pub use endpoints::{endpoint_slice, endpoints, mirrored_key};
 pub use metadata::meta;
+pub use node::node;
 pub use pod::pod;
 pub use secret::secret;
 pub(crate) use secret::{Entries, of_entries};

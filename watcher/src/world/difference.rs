@@ -7,6 +7,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
+use super::index::Named;
 use super::{NamespacedName, Table, World};
 use crate::resources::WithMeta;
 use crate::{Kind, ObjectKey, Touched};
@@ -35,9 +36,13 @@ impl World {
             }
         }
         for (id, _, _) in changed(&older.pods, &self.pods) {
-            touched.endpoints.extend(self.services_of(id).chain(older.services_of(id)));
-            if self.is_selected(id) || older.is_selected(id) {
-                touched.config.insert(ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone()));
+            self.touch_pod(id, &mut touched);
+            older.touch_pod(id, &mut touched);
+        }
+        for (id, old, new) in changed(&older.nodes, &self.nodes) {
+            if super::place_of(old) != super::place_of(new) {
+                self.touch_node(&id.1, &mut touched);
+                older.touch_node(&id.1, &mut touched);
             }
         }
         for (id, old, new) in changed(&older.secrets, &self.secrets) {
@@ -56,17 +61,34 @@ impl World {
         touched
     }
 
-    /// The Services whose slices name a Pod.
-    pub(super) fn services_of(&self, pod: &NamespacedName) -> impl Iterator<Item = NamespacedName> {
-        let slices = self.slices_naming.get(pod).into_iter().flatten();
-        slices.filter_map(|slice| {
-            let slice = self.slices.get(&(pod.0.clone(), slice.clone()))?;
-            Some((pod.0.clone(), slice.spec.service.clone()))
-        })
+    /// What a Pod that changes touches: the slices that name it, and entries that may select it.
+    pub(super) fn touch_pod(&self, pod: &NamespacedName, touched: &mut Touched) {
+        touched.endpoints.extend(self.services_naming(&Named::Pod(pod.clone())));
+        if self.is_selected(pod) {
+            touched.config.insert(ObjectKey::new(Kind::Pod, pod.0.clone(), pod.1.clone()));
+        }
+    }
+
+    /// What a Node whose place changes touches: the slices with endpoints on it, and entries that may select its Pods.
+    pub(super) fn touch_node(&self, node: &Arc<str>, touched: &mut Touched) {
+        touched.endpoints.extend(self.services_naming(&Named::Node(node.clone())));
+        if self.service_entries.values().any(|entry| entry.spec.workload_selector.is_some()) {
+            for (id, _) in self.pods.iter().filter(|(_, pod)| pod.spec.node.as_ref() == Some(node)) {
+                if self.is_selected(id) {
+                    touched.config.insert(ObjectKey::new(Kind::Pod, id.0.clone(), id.1.clone()));
+                }
+            }
+        }
+    }
+
+    /// The Services whose slices name this.
+    fn services_naming(&self, named: &Named) -> Vec<NamespacedName> {
+        let slices = self.index.slices_naming(named).filter_map(|id| Some((id, self.slices.get(id)?)));
+        slices.map(|(id, slice)| (id.0.clone(), slice.spec.service.clone())).collect()
     }
 
     /// Whether a ServiceEntry may select a Pod: one of its namespace that selects at all.
-    pub(super) fn is_selected(&self, pod: &NamespacedName) -> bool {
+    fn is_selected(&self, pod: &NamespacedName) -> bool {
         let mut entries = super::in_namespace(&self.service_entries, &pod.0);
         entries.any(|entry| entry.spec.workload_selector.is_some())
     }

@@ -22,13 +22,20 @@ fn service(name: &str, port: u16) -> Object {
     Object::Service(Arc::new(WithMeta { meta: meta(name), spec: Service { ports, ..Service::default() } }))
 }
 
+fn node(name: &str, zone: &str) -> Object {
+    let meta = Meta { name: name.into(), ..Meta::default() };
+    let spec = Node { zone: Some(zone.into()), ..Node::default() };
+    Object::Node(Arc::new(WithMeta { meta, spec }))
+}
+
+/// A slice with an endpoint for each of these Pods, which runs on the Node of its name.
 fn slice(name: &str, service: &str, pods: &[&str], mirrored: bool) -> Object {
     let endpoint = |pod: &&str| Endpoint {
         addresses: vec!["10.0.0.1".parse().unwrap()],
         ready: true,
         serving: true,
         terminating: false,
-        node: None,
+        node: Some((*pod).into()),
         zone: None,
         pod: Some((*pod).into()),
         labels: None,
@@ -47,7 +54,7 @@ fn touched(endpoints: &[&str], config: &[(Kind, &str)]) -> Touched {
 }
 
 fn key(kind: Kind, name: &str) -> ObjectKey {
-    ObjectKey::new(kind, "ns", name)
+    ObjectKey::new(kind, if kind == Kind::Node { "" } else { "ns" }, name)
 }
 
 #[test]
@@ -71,6 +78,27 @@ fn a_pod_matters_by_the_slices_that_name_it() {
     assert_eq!(world.apply(pod("q", "v1")), touched(&["b"], &[]));
     assert_eq!(world.apply(slice("b-1", "b", &["q"], false)), touched(&["b"], &[]));
     assert_eq!(world.delete(&key(Kind::Pod, "p")), touched(&["a"], &[]));
+}
+
+#[test]
+fn a_node_matters_by_where_it_stands_to_the_slices_on_it() {
+    let mut world = World::default();
+    assert_eq!(world.apply(node("n", "z1")), Touched::default());
+    world.apply(slice("a-1", "a", &["n"], false));
+    assert_eq!(world.apply(node("n", "z2")), touched(&["a"], &[]));
+    let Object::Node(mut labelled) = node("n", "z2") else { unreachable!() };
+    Arc::make_mut(&mut labelled).meta.api_version = "v1".into();
+    assert_eq!(world.apply(Object::Node(labelled)), Touched::default(), "where it stands is the same");
+    // Its Pods may be endpoints of a ServiceEntry.
+    let mut on_node = WithMeta { meta: meta("p"), spec: Pod { node: Some("n".into()), ..Pod::default() } };
+    world.apply(Object::Pod(Arc::new(on_node.clone())));
+    on_node.meta.name = "elsewhere".into();
+    on_node.spec.node = Some("m".into());
+    world.apply(Object::Pod(Arc::new(on_node)));
+    let spec =
+        ServiceEntry { workload_selector: Some(ServiceEntrySelector::default()), ..Default::default() };
+    world.apply(Object::ServiceEntry(Arc::new(WithMeta { meta: meta("e"), spec })));
+    assert_eq!(world.delete(&key(Kind::Node, "n")), touched(&["a"], &[(Kind::Pod, "p")]));
 }
 
 #[test]
@@ -130,10 +158,11 @@ fn step() -> impl Strategy<Value = Step> {
     let object = prop_oneof![
         (name(), 80u16..83).prop_map(|(name, port)| service(name, port)),
         (name(), prop::sample::select(&["v1", "v2"][..])).prop_map(|(name, version)| pod(name, version)),
+        (name(), prop::sample::select(&["z1", "z2"][..])).prop_map(|(name, zone)| node(name, zone)),
         (name(), name(), prop::collection::vec(name(), 0..3), any::<bool>())
             .prop_map(|(name, service, pods, mirrored)| slice(name, service, &pods, mirrored)),
     ];
-    let kind = prop::sample::select(&[Kind::Service, Kind::Pod, Kind::EndpointSlice][..]);
+    let kind = prop::sample::select(&[Kind::Service, Kind::Pod, Kind::Node, Kind::EndpointSlice][..]);
     prop_oneof![
         object.prop_map(Step::Apply),
         (kind, name()).prop_map(|(kind, name)| Step::Delete(key(kind, name)))
@@ -148,7 +177,9 @@ fn seen(table: &BTreeMap<ObjectKey, Object>, service: &str) -> Vec<(Object, Vec<
     });
     let pods = |slice: &WithMeta<EndpointSlice>| {
         let names = slice.spec.endpoints.iter().filter_map(|endpoint| endpoint.pod.clone());
-        names.map(|name| table.get(&key(Kind::Pod, &name)).cloned()).collect()
+        let known =
+            |name: Arc<str>| [Kind::Pod, Kind::Node].map(|kind| table.get(&key(kind, &name)).cloned());
+        names.flat_map(known).collect()
     };
     slices.map(|(object, slice)| (object.clone(), pods(slice))).collect()
 }
@@ -193,7 +224,7 @@ proptest! {
         for key in table.keys() {
             world.delete(key);
         }
-        prop_assert!(world.is_empty() && world.slices.is_empty() && world.pods.is_empty());
-        prop_assert!(world.slices_of.is_empty() && world.slices_naming.is_empty(), "left over in the indexes");
+        prop_assert!(world.is_empty() && world.slices.is_empty() && world.pods.is_empty() && world.nodes.is_empty());
+        prop_assert!(world.index.is_empty(), "left over in the index");
     }
 }

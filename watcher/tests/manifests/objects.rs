@@ -199,3 +199,42 @@ fn places_of_fields_with_dots_in_their_names() {
     assert_eq!(place("nowhere[0].x"), (1, 1));
     assert_eq!(read.reading.positions.locate(&ObjectKey::new(Kind::Pod, "default", "a"), ""), None);
 }
+
+/// A ConfigMap may hold anything, so that descriptors are marked; what is no descriptor is told.
+#[test]
+fn config_maps_are_read_where_they_are_marked() {
+    // One service `S` with the method `M`, which is idempotent.
+    const GOOD: &str = "Cg8yDQoBUxIICgFNIgOQAgI=";
+    let manifest = |name: &str, label: &str, field: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{{label}}}}}\n{field}: {{s.binpb: {value}}}\n---\n"
+        )
+    };
+    let marked = "pilotage.dev/descriptors: 'true'";
+    let text = manifest("marked", marked, "binaryData", GOOD)
+        + &manifest("other", "a: b", "data", "x")
+        + &manifest("broken", marked, "data", "words");
+    let read = read(&[("c.yaml", &text)]);
+    let world = world(&read);
+    let services: Vec<_> =
+        world.descriptors().map(|found| (&*found.meta.name, found.spec.services.contains_key("S"))).collect();
+    assert_eq!(services, [("marked", true)]);
+    let problems = &read.problems;
+    assert!(problems.len() == 1, "{problems:?}");
+    assert!(problems[0].contains("invalid-descriptors") && problems[0].contains("data"), "{problems:?}");
+}
+
+/// A Node has no namespace, and nothing of it matters but where it stands.
+#[test]
+fn nodes_say_where_they_stand() {
+    let read = read(&[(
+        "n.yaml",
+        "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: {topology.kubernetes.io/zone: eu-a, \
+         topology.kubernetes.io/region: ''}}\nstatus: {phase: x}\n",
+    )]);
+    let world = world(&read);
+    let place = world.place(Some(&"n1".into()));
+    assert_eq!((place.zone.as_deref(), place.region.as_deref()), (Some("eu-a"), None));
+    assert_eq!(world.place(Some(&"n2".into())).zone, None);
+    assert_eq!(read.reading.positions.locate(&ObjectKey::new(Kind::Node, "", "n1"), "").unwrap().line, 1);
+}

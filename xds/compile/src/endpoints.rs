@@ -1,6 +1,7 @@
 //! The endpoints of a Service port and subset, from EndpointSlices or from a ServiceEntry's list.
 //!
-//! This is the hot path: it reads nothing but the slices of one Service and the labels of their Pods.
+//! This is the hot path: it reads nothing but the slices of one Service, the labels of their Pods, and where their Nodes
+//! stand.
 
 mod spread;
 
@@ -10,9 +11,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::World;
-use pilotage_watcher::resources::{self, Transport, WorkloadEntry};
+use pilotage_watcher::resources::{self, Family, Transport, WorkloadEntry};
 
-use crate::hosts::{Family, Members, Port, endpoint_port};
+use crate::hosts::{Members, Port, endpoint_port};
 pub(crate) use spread::{HOSTNAME, REGION, Spread, ZONE, covers, label_of_failover, of_location};
 
 use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
@@ -119,7 +120,6 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             port.name == selection.port.name && port.transport == Transport::Tcp && port.port != 0
         });
         let Some(port) = port else { continue };
-        let region = slice.region().cloned().unwrap_or_default();
         for endpoint in &slice.spec.endpoints {
             let Some(address) = endpoint.addresses.first() else { continue };
             let Some(health) = health(endpoint) else { continue };
@@ -134,8 +134,11 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             if selection.only_on.is_some() && selection.only_on != endpoint.node {
                 continue;
             }
-            let zone = endpoint.zone.clone().unwrap_or_default();
-            let locality = Locality { region: region.clone(), zone, ..Locality::default() };
+            // What is written on the slice is believed before the machine that the endpoint runs on.
+            let place = world.place(endpoint.node.as_ref());
+            let region = slice.region().or(place.region.as_ref());
+            let zone = endpoint.zone.as_ref().or(place.zone.as_ref());
+            let locality = of_place(region, zone, place.subzone.as_ref());
             let rank = selection.spread.rank(&locality, |key| match key {
                 HOSTNAME => endpoint.node.as_deref(),
                 key => labels_of(world, &selection.namespace, endpoint)?.get(key).map(|value| &**value),
@@ -181,11 +184,13 @@ fn from_labels(
         }
         found.matching += 1;
         let endpoint = Endpoint { address: *address, port, health: Health::Healthy, weight: 1 };
-        let rank = selection.spread.rank(&Locality::default(), |key| match key {
+        let place = world.place(pod.spec.node.as_ref());
+        let locality = of_place(place.region.as_ref(), place.zone.as_ref(), place.subzone.as_ref());
+        let rank = selection.spread.rank(&locality, |key| match key {
             HOSTNAME => pod.spec.node.as_deref(),
             key => pod.meta.labels.get(key).map(|value| &**value),
         });
-        insert(found, Locality::default(), endpoint, rank);
+        insert(found, locality, endpoint, rank);
     }
 }
 
@@ -264,6 +269,11 @@ fn labels_of<'a>(
 ) -> Option<&'a resources::Labels> {
     let pod = endpoint.pod.as_deref().and_then(|pod| world.pod(namespace, pod));
     pod.map(|pod| &pod.meta.labels).or(endpoint.labels.as_deref())
+}
+
+fn of_place(region: Option<&Arc<str>>, zone: Option<&Arc<str>>, subzone: Option<&Arc<str>>) -> Locality {
+    let [region, zone, subzone] = [region, zone, subzone].map(|part| part.cloned().unwrap_or_default());
+    Locality { region, zone, subzone }
 }
 
 /// `region/zone/subzone`, of which the last parts may be missing.

@@ -14,7 +14,8 @@
 //! | `INTERCEPTION_MODE` | `REDIRECT`: iptables hand a sidecar all of the workload's connections, at ports 15001 and 15006 |
 //! | `GENERATOR` | `grpc`, as Istio's agents say it, is the same as kind `grpc` |
 //!
-//! Region and zone come from the node's own `locality`. Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
+//! Region and zone come from the node's own `locality`. A node whose id is the name of a Pod that is known has the Pod's
+//! labels and machine in place of those that it says, and where it says no locality, that of the machine. Where the metadata is silent, an Istio-style id (`sidecar~ip~pod.namespace~namespace.svc.domain`) or a gRPC user
 //! agent says the kind. Anything else is a sidecar.
 
 mod label_keys;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use pilotage_protos::discovery::Node;
 use pilotage_protos::envoy::Value;
 use pilotage_protos::envoy::protobuf::value::Kind as Json;
+use pilotage_watcher::Workloads;
 
 pub use label_keys::LabelKeys;
 
@@ -78,7 +80,32 @@ pub enum ProxyKind {
 }
 
 impl Group {
-    /// The group of a node; `labels` are those that the world looks at.
+    /// The group of a node that may be one of these workloads.
+    pub fn of_workload(node: &Node, labels: &LabelKeys, workloads: &Workloads) -> Self {
+        let mut group = Self::of(node, labels);
+        let pod =
+            pod_names(&node.id, &group.namespace).find_map(|name| workloads.pod(&group.namespace, name));
+        if let Some(pod) = pod {
+            let looked_at = |(key, value): (&Arc<str>, &Arc<str>)| {
+                Some((labels.get(group.kind, key)?.clone(), value.clone()))
+            };
+            group.labels = pod.meta.labels.iter().filter_map(looked_at).collect();
+            if labels.looks_at_nodes() {
+                group.location.node = pod.spec.node.clone().unwrap_or_default();
+            }
+        }
+        if labels.looks_at_localities() && node.locality.is_none() {
+            let named = || field(node, "NODE_NAME").and_then(as_text).map(Arc::from);
+            let machine = pod.and_then(|pod| pod.spec.node.clone()).or_else(named);
+            let place = workloads.place(machine.as_ref());
+            let [region, zone, subzone] =
+                [&place.region, &place.zone, &place.subzone].map(|part| part.clone().unwrap_or_default());
+            group.location = Location { region, zone, subzone, ..group.location };
+        }
+        group
+    }
+
+    /// The group of a node, by what it says of itself; `labels` are those that the world looks at.
     pub fn of(node: &Node, labels: &LabelKeys) -> Self {
         let text = |key: &str| field(node, key).and_then(as_text);
         let id: Vec<&str> = node.id.split('~').collect();
@@ -138,6 +165,15 @@ impl Group {
             .into_iter()
             .all(|(key, value)| self.labels.get(key.as_str()).is_some_and(|found| **found == **value))
     }
+}
+
+/// The names that the Pod of a node in this namespace may have, by the node's id: the id itself, `name.namespace`, or an
+/// Istio-style id that has one of these.
+pub fn pod_names<'a>(id: &'a str, namespace: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let parts: Vec<&str> = id.split('~').collect();
+    let named = if parts.len() == 4 { parts[2] } else { id };
+    let short = named.strip_suffix(namespace).and_then(|rest| rest.strip_suffix('.'));
+    short.into_iter().chain([named])
 }
 
 /// The kind and `/namespace`, and the labels that matter.
@@ -232,6 +268,47 @@ mod tests {
         assert_eq!(of(&node("n", "envoy", &[("GENERATOR", text("grpc"))])).kind, ProxyKind::Grpc);
         let group = of(&node("", "", &[]));
         assert_eq!((group.kind, &*group.namespace), (PLAIN, "default"));
+    }
+
+    #[test]
+    fn a_pod_that_is_known_is_what_the_cluster_says_that_it_is() {
+        use pilotage_watcher::resources::{self, Labels, Meta, WithMeta};
+        use pilotage_watcher::{Object, World};
+
+        let labels = |pairs: &[(&str, &str)]| -> Labels {
+            pairs.iter().map(|(key, value)| (Arc::from(*key), Arc::from(*value))).collect()
+        };
+        let meta = |namespace: &str, name: &str, labels| Meta {
+            namespace: namespace.into(),
+            name: name.into(),
+            labels,
+            ..Meta::default()
+        };
+        let mut world = World::default();
+        let pod = resources::Pod { node: Some("n1".into()), ..Default::default() };
+        let of_pod = meta("shop", "web-1", labels(&[("tier", "gold"), ("pod-template-hash", "7d4f")]));
+        world.apply(Object::Pod(Arc::new(WithMeta { meta: of_pod, spec: pod })));
+        let place = resources::Node { zone: Some("a".into()), region: Some("eu".into()), subzone: None };
+        world.apply(Object::Node(Arc::new(WithMeta { meta: meta("", "n1", Labels::new()), spec: place })));
+        let claimed = Value {
+            kind: Some(Json::StructValue(Struct { fields: [("istio".to_owned(), text("x"))].into() })),
+        };
+        let of = |id: &str, more: &[(&str, Value)]| {
+            let metadata = [&[("NAMESPACE", text("shop")), ("LABELS", claimed.clone())], more].concat();
+            let keys = LabelKeys::new(["istio"], ["tier"]);
+            Group::of_workload(&node(id, "", &metadata), &keys, &world.workloads())
+        };
+        for id in ["web-1", "web-1.shop", "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"] {
+            assert_eq!(of(id, &[]).to_string(), "sidecar/shop,tier=gold,eu/a/", "{id}");
+        }
+        // Whoever claims to be a gateway has the Pod's labels, and so only the Gateways that select it.
+        assert_eq!(
+            of("web-1", &[("PILOTAGE_KIND", text("gateway"))]).to_string(),
+            "gateway/shop,tier=gold,eu/a/"
+        );
+        // Nobody knows this one, but where it runs.
+        let other = of("web-2", &[("PILOTAGE_KIND", text("gateway")), ("NODE_NAME", text("n1"))]);
+        assert_eq!(other.to_string(), "gateway/shop,istio=x,eu/a/");
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub enum Wildcard {
 }
 
 /// What a client has subscribed to within one type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, Eq, Hash)]
+#[expect(
+    clippy::derived_hash_with_manual_eq,
+    reason = "equality is that of the content, however it is found out"
+)]
 pub struct Interest {
     wildcard: Wildcard,
     names: Arc<[Name]>,
@@ -84,6 +88,15 @@ impl Interest {
     /// Whether nothing is covered.
     pub fn is_empty(&self) -> bool {
         !self.is_wildcard() && self.names.is_empty()
+    }
+}
+
+impl PartialEq for Interest {
+    /// Equal interests are mostly one object; an `Arc` of a slice compares name by name all the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.wildcard == other.wildcard
+            && self.bytes == other.bytes
+            && (Arc::ptr_eq(&self.names, &other.names) || self.names == other.names)
     }
 }
 

@@ -17,6 +17,11 @@ impl Nonce {
     pub fn is(self, quoted: &str) -> bool {
         quoted.len() == 16 && u64::from_str_radix(quoted, 16) == Ok(self.0)
     }
+
+    /// The digits: what formatting writes, without its machinery, for every response.
+    pub fn digits(self) -> [u8; 16] {
+        std::array::from_fn(|place| b"0123456789abcdef"[(self.0 >> (60 - 4 * place)) as usize & 0xf])
+    }
 }
 
 impl fmt::Display for Nonce {

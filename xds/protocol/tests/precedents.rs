@@ -320,6 +320,23 @@ fn a_client_with_everything_is_told_nothing() {
     assert_eq!(twins_agree(Dialect::Delta, steps).1, 2);
 }
 
+/// A client that comes back with all of one type, and with something of another that is gone.
+#[test]
+fn what_is_taken_away_of_a_returning_client_goes_at_once_on_both() {
+    let (stream, content) = (0, None);
+    let ask = |of, list| Step::Ask { stream, of, list, shared: false };
+    let steps = vec![
+        ask(0, 2),
+        Step::Deliver { stream },
+        Step::Change { of: 0, name: 1, content, refers: false },
+        ask(2, 0),
+        Step::Deliver { stream },
+        Step::Tick { seconds: 15 },
+        Step::Reconnect { stream },
+    ];
+    assert_eq!(twins_agree(Dialect::Delta, steps).1, 1, "one type is resumed");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -3,8 +3,9 @@
 //! `cargo bench -p pilotage-server --bench fanout` measures delta and SotW, each beside a floor: a server without any
 //! protocol state that replays recorded responses through the same HTTP/2 stack. The server runs in a process of its
 //! own, so that its CPU and memory are its own; all traffic stays on loopback. `-- --streams 200 --clusters 100` makes
-//! it smaller, and the name of a scenario of [`scenario`] measures something else. Nothing here passes or fails by
-//! time, but a stream that is not told everything is an error.
+//! it smaller, `--changes 100` times more changes, and the name of a scenario of [`scenario`] measures something else.
+//! `PILOTAGE_BENCH_UNDER="valgrind --tool=callgrind"` runs the server under another program. Nothing here passes or
+//! fails by time, but a stream that is not told everything is an error.
 
 #[path = "fanout/client.rs"]
 mod client;
@@ -38,7 +39,11 @@ fn main() -> Result<()> {
     if let Ok(fixture) = std::env::var(host::FIXTURE) {
         return host::run(fixture.parse()?);
     }
-    let sizes = Sizes { streams: option("--streams")?, clusters: option("--clusters")? };
+    let sizes = Sizes {
+        streams: option("--streams")?,
+        clusters: option("--clusters")?,
+        changes: option("--changes")?,
+    };
     let scenarios: Vec<_> =
         scenario::all().filter(|name| std::env::args().any(|given| given == *name)).collect();
     let scenarios = if scenarios.is_empty() { vec!["usual", "reconnect"] } else { scenarios };

@@ -13,7 +13,7 @@ use pilotage_protos::discovery::{DeltaDiscoveryRequest, DiscoveryRequest, Node};
 use pilotage_protos::envoy::status::client_status_discovery_service_server::{
     ClientStatusDiscoveryService, ClientStatusDiscoveryServiceServer,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -29,14 +29,11 @@ use crate::families;
 use crate::frames::Requests;
 use crate::interner::Interner;
 use crate::message::DiscoveryMessage;
-use crate::outflow::Outflow;
-use crate::serve::Retirement;
+use crate::outflow::outflow;
+use crate::serve::{Retirement, Spawner};
 use crate::slabs::Slabs;
 use crate::stream::{self, Caller, UnknownTypes};
 use crate::{Cache, Events, GroupKey, Observer, Streams};
-
-/// Responses that are rendered ahead of the transport, for one stream.
-const RESPONSES_AHEAD: usize = 2;
 
 /// How the service behaves.
 ///
@@ -266,12 +263,18 @@ pub(crate) fn open<K: GroupKey, M: DiscoveryMessage>(
     let extensions = request.extensions();
     let peer = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let retirement = extensions.get::<Retirement>().map(|retirement| retirement.0.clone());
+    let spawner = extensions.get::<Spawner>().cloned();
     let credentials = Credentials::of(peer, extensions.get::<PeerCertificates>(), request.headers());
     let caller = Caller { credentials, only, retirement };
     let requests = Requests::new(request.into_body(), shared.config.max_request_bytes);
-    let (sender, receiver) = mpsc::channel(RESPONSES_AHEAD);
-    tokio::spawn(stream::serve::<K, M>(shared.clone(), caller, requests, sender));
-    let mut response = http::Response::new(Body::new(Outflow::new(receiver)));
+    let (outlet, outflow) = outflow();
+    let stream = stream::serve::<K, M>(shared.clone(), caller, requests, outlet);
+    match spawner {
+        Some(spawner) => spawner.spawn(stream),
+        // The connection is not one of ours.
+        None => drop(tokio::spawn(stream)),
+    }
+    let mut response = http::Response::new(Body::new(outflow));
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
@@ -67,7 +68,7 @@ impl Credentials {
     }
 }
 
-/// Says whether a client that is known may be this node.
+/// What a client that is known may be, and for how long.
 ///
 /// ```
 /// use pilotage_server::Permit;
@@ -75,13 +76,55 @@ impl Credentials {
 ///
 /// /// Lets a client be the one node whose id is `name`.
 /// fn only(name: String) -> Permit {
-///     Box::new(move |node| match node.id == name {
+///     Permit::new(move |node| match node.id == name {
 ///         true => Ok(()),
 ///         false => Err(Status::permission_denied(format!("{name} may not be {}", node.id))),
 ///     })
 /// }
 /// ```
-pub type Permit = Box<dyn Fn(&Node) -> Result<(), Status> + Send + Sync>;
+pub struct Permit {
+    check: Check,
+    ends: Option<Instant>,
+}
+
+type Check = Box<dyn Fn(&mut Node) -> Result<(), Status> + Send + Sync>;
+
+impl Permit {
+    /// A permit that `check` refuses to nodes that the client may not be. It may take from a node what the client has no
+    /// business to say of itself.
+    pub fn new(check: impl Fn(&mut Node) -> Result<(), Status> + Send + Sync + 'static) -> Self {
+        Self { check: Box::new(check), ends: None }
+    }
+
+    /// The same permit, until `end`: a stream that is open then ends with `UNAUTHENTICATED`. It ends up to a twentieth of
+    /// the time sooner, a minute at most, so that clients whose credentials were issued together do not return together.
+    #[must_use]
+    pub fn until(mut self, end: Instant) -> Self {
+        let left = end.saturating_duration_since(Instant::now());
+        let sooner = (left / 20).min(Duration::from_secs(60)).mul_f64(share());
+        self.ends = Some(end.checked_sub(sooner).unwrap_or(end));
+        self
+    }
+
+    pub(crate) fn check(&self, node: &mut Node) -> Result<(), Status> {
+        (self.check)(node)
+    }
+
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("ends", &self.ends).finish_non_exhaustive()
+    }
+}
+
+/// A number from 0 to 1, another one each time.
+fn share() -> f64 {
+    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}
 
 /// Decides whose streams are served.
 ///
@@ -105,10 +148,10 @@ pub type Permit = Box<dyn Fn(&Node) -> Result<(), Status> + Send + Sync>;
 ///             if credentials.authorization.is_none_or(|value| value != self.0) {
 ///                 return Err(Status::unauthenticated("the word is another one"));
 ///             }
-///             Ok(Box::new(|node: &pilotage_server::Node| match node.id.starts_with("edge-") {
+///             Ok(Permit::new(|node| match node.id.starts_with("edge-") {
 ///                 true => Ok(()),
 ///                 false => Err(Status::permission_denied(format!("{} is no edge", node.id))),
-///             }) as Permit)
+///             }))
 ///         })
 ///     }
 /// }
@@ -154,6 +197,16 @@ mod tests {
             Some(&b"Bearer secret"[..])
         );
         assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_permit_never_ends_later_than_what_it_stands_on() {
+        let end = Instant::now() + Duration::from_secs(600);
+        let ends: HashSet<_> = (0..50).filter_map(|_| Permit::new(|_| Ok(())).until(end).ends()).collect();
+        assert!(ends.len() > 1, "they do not all end at once");
+        assert!(ends.iter().all(|at| *at <= end && *at >= end - Duration::from_secs(30)), "{ends:?} {end:?}");
+        let over = Instant::now();
+        assert_eq!(Permit::new(|_| Ok(())).until(over).ends(), Some(over));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) fn own(response: &Response) -> Bytes {
 
 /// Writes the nonce behind what is shared.
 pub(crate) fn write_own(response: &Response, out: &mut BytesMut) {
-    Writer(out).field(NONCE, response.nonce.to_string().as_bytes());
+    Writer(out).field(NONCE, &response.nonce.digits());
 }
 
 /// A flag for compression, and the length.

@@ -3,31 +3,29 @@
 //! The accept loop is our own, so that a shutdown can first ask every connection to finish (GOAWAY) and then, after a
 //! deadline, cut those that do not.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::OptionFuture;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::codegen::Service;
 use tonic::service::Routes;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
 use crate::PeerCertificates;
 
+mod connection;
+mod tasks;
 #[cfg(feature = "tls")]
 mod tls;
+
+pub(crate) use self::connection::Retirement;
+use self::connection::serve_connection;
+pub(crate) use self::tasks::Spawner;
 
 /// How connections are treated.
 ///
@@ -60,17 +58,6 @@ impl Default for ServeConfig {
             max_connection_age: None,
         }
     }
-}
-
-/// Tells the streams of a connection that it has reached its age.
-#[derive(Clone)]
-pub(crate) struct Retirement(pub(crate) CancellationToken);
-
-/// A duration that is up to a tenth shorter or longer: connections that were opened together do not end together.
-fn jittered(duration: Duration) -> Duration {
-    // The keys of a `RandomState` are random.
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    duration.mul_f64(0.9 + random as f64 / 10_000.0)
 }
 
 /// The pause after a failed accept: running out of file descriptors fails again at once.
@@ -163,18 +150,15 @@ async fn serve_protected(
         };
         match accepted {
             Ok((socket, _)) => {
-                let routes = routes.clone();
+                let spawner = Spawner::default();
+                let of_connection = (routes.clone(), spawner.clone());
                 let connection =
-                    protect(socket, protection.clone(), routes, shutdown.clone(), config.clone());
-                let cut = cut.clone();
+                    protect(socket, protection.clone(), of_connection, shutdown.clone(), config.clone());
+                // Boxed here: each future that it is handed to would otherwise have room for it as well.
+                let connection = tasks::run(spawner, Box::pin(connection), cut.clone().cancelled_owned());
                 connections.spawn(async move {
-                    tokio::select! {
-                        () = cut.cancelled() => {}
-                        result = connection => {
-                            if let Err(error) = result {
-                                debug!(%error, "a connection ends with an error");
-                            }
-                        }
+                    if let Err(error) = connection.await {
+                        debug!(%error, "a connection ends with an error");
                     }
                 });
             }
@@ -200,7 +184,7 @@ async fn serve_protected(
 async fn protect(
     socket: TcpStream,
     protection: Protection,
-    routes: Routes,
+    services: (Routes, Spawner),
     shutdown: CancellationToken,
     config: ServeConfig,
 ) -> io::Result<()> {
@@ -208,52 +192,12 @@ async fn protect(
     let info = socket.connect_info();
     match protection {
         Protection::None => {
-            serve_connection(socket, (info, PeerCertificates::default()), routes, shutdown, config).await
+            serve_connection(socket, (info, PeerCertificates::default()), services, shutdown, config).await
         }
         #[cfg(feature = "tls")]
         Protection::Tls(tls) => {
             let (stream, certificates) = tls.accept(socket).await?;
-            serve_connection(stream, (info, certificates), routes, shutdown, config).await
-        }
-    }
-}
-
-async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    socket: S,
-    (info, certificates): (TcpConnectInfo, PeerCertificates),
-    routes: Routes,
-    shutdown: CancellationToken,
-    config: ServeConfig,
-) -> io::Result<()> {
-    let retirement = Retirement(CancellationToken::new());
-    let of_requests = retirement.clone();
-    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(info.clone());
-        request.extensions_mut().insert(certificates.clone());
-        request.extensions_mut().insert(of_requests.clone());
-        routes.clone().call(request)
-    });
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(config.keepalive_interval)
-        .keep_alive_timeout(config.keepalive_timeout)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut is_finishing = false;
-    let age = config.max_connection_age.map(|age| sleep(jittered(age)));
-    let mut age = std::pin::pin!(OptionFuture::from(age));
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => return result.map_err(io::Error::other),
-            () = shutdown.cancelled(), if !is_finishing => {
-                is_finishing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Some(()) = age.as_mut(), if !is_finishing => {
-                is_finishing = true;
-                connection.as_mut().graceful_shutdown();
-                retirement.0.cancel();
-            }
+            serve_connection(stream, (info, certificates), services, shutdown, config).await
         }
     }
 }

@@ -8,15 +8,16 @@ mod intake;
 mod report;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use pilotage_protocol::{ClientFeatures, ClientProfile, Dialect, Interest, ResourceType, Session, Snapshot};
 use pilotage_protos::discovery::Node;
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::coop::consume_budget;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -29,7 +30,7 @@ use crate::event::{Demand, Event};
 use crate::frames::{Requests, decode};
 use crate::group::{Errand, Group};
 use crate::message::DiscoveryMessage;
-use crate::outflow::Parts;
+use crate::outflow::{Abandoned, Outlet, Parts};
 use crate::outline::Outline;
 use crate::rejections::Kind;
 use crate::streams::{Mark, Registration};
@@ -53,7 +54,7 @@ pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
     shared: Arc<Shared<K>>,
     caller: Caller,
     mut requests: Requests,
-    responses: mpsc::Sender<Result<Parts, Status>>,
+    responses: Outlet,
 ) {
     let id = shared.streams.next_id();
     let span = info_span!(
@@ -65,8 +66,11 @@ pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
         group = field::Empty,
     );
     async {
+        // Polled only when it was woken: to look at a token takes a lock that all streams share.
+        let mut shutdown = FuturesUnordered::from_iter([shared.shutdown.cancelled()]);
         let end = tokio::select! {
-            () = shared.shutdown.cancelled() => Err(shutting_down()),
+            biased;
+            _ = shutdown.next() => Err(shutting_down()),
             end = converse::<K, M>(&shared, (id, &caller), &mut requests, &responses) => end,
         };
         match end {
@@ -74,7 +78,7 @@ pub(crate) async fn serve<K: GroupKey, M: DiscoveryMessage>(
             Err(status) => {
                 info!(code = ?status.code(), reason = status.message(), "the stream ends");
                 // If the client is gone as well, nobody needs to be told.
-                let _ = responses.try_send(Err(status));
+                responses.end(Some(status));
             }
         }
     }
@@ -90,7 +94,7 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     shared: &Shared<K>,
     (id, caller): (StreamId, &Caller),
     requests: &mut Requests,
-    responses: &mpsc::Sender<Result<Parts, Status>>,
+    responses: &Outlet,
 ) -> Result<(), Status> {
     let permit = permit(shared, caller).await?;
     let patience = shared.config.first_message_timeout;
@@ -110,16 +114,16 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
     loop {
         conversation.catch_up();
         if conversation.may_have_responses {
-            match responses.try_reserve() {
-                Ok(permit) => {
+            match responses.has_room() {
+                Ok(true) => {
                     if let Some(parts) = conversation.next_response() {
-                        permit.send(Ok(parts));
+                        responses.send(parts);
                         drop(admission.take());
                     }
                     continue;
                 }
-                Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Closed(())) => return Ok(()),
+                Ok(false) => {}
+                Err(Abandoned) => return Ok(()),
             }
         } else {
             drop(admission.take());
@@ -134,21 +138,23 @@ async fn converse<K: GroupKey, M: DiscoveryMessage>(
         }
         tokio::select! {
             biased;
-            permit = responses.reserve(), if conversation.may_have_responses => {
-                // There is room now.
-                if permit.is_err() {
+            room = poll_fn(|context| responses.poll(context, conversation.may_have_responses)) => {
+                if let Err(Abandoned) = room {
                     return Ok(());
                 }
             }
-            () = responses.closed() => return Ok(()),
             () = conversation.registration.entry.listener.woken() => {}
             request = requests.next() => match request? {
-                Some(message) => conversation.read::<M>(&message)?,
+                Some(message) => {
+                    conversation.read::<M>(&message)?;
+                    // A client that says more and more must let others have their turn.
+                    consume_budget().await;
+                }
                 None => return Ok(()),
             },
             () = timer.as_mut(), if alarm.is_some() => {
                 alarm = None;
-                conversation.time_passes();
+                conversation.time_passes()?;
             }
             // A stream that ends before its first response looks like a failure (H53).
             () = retired(caller), if conversation.has_responded => {
@@ -173,13 +179,13 @@ fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
             (request.take_node(), Some(request))
         }
     };
-    let node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
+    let mut node = node.filter(|node| !node.id.is_empty()).ok_or_else(|| {
         Status::invalid_argument(
             "the first request of a stream has no node with an id; set it in the bootstrap",
         )
     })?;
-    if let Some(permit) = permit {
-        permit(&node).map_err(|status| refused(shared, caller, Some(&node), status))?;
+    if let Some(permit) = &permit {
+        permit.check(&mut node).map_err(|status| refused(shared, caller, Some(&node), status))?;
     }
     let limit = shared.config.max_node_bytes;
     if node.encoded_len() > limit {
@@ -187,6 +193,7 @@ fn introduce<'a, K: GroupKey, M: DiscoveryMessage>(
         return Err(Status::resource_exhausted(message));
     }
     let mut conversation = Conversation::open(shared, (id, caller), M::DIALECT, node);
+    conversation.ends = permit.and_then(|permit| permit.ends());
     match (request, &outline) {
         (None, Some(outline)) => conversation.take_in::<M>(&first, outline)?,
         (request, _) => conversation.hear(request.unwrap_or_default())?,
@@ -236,6 +243,8 @@ struct Conversation<'a, K: GroupKey> {
     transfer: Option<Transfer>,
     kind: Kind,
     only: Option<ResourceType>,
+    /// When what the client has shown of who it is ends.
+    ends: Option<Instant>,
     /// SotW: the encoded names of the latest request of a type, where they are many.
     lists: HashMap<ResourceType, u128>,
 }
@@ -278,6 +287,7 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
             transfer: None,
             kind,
             only: caller.only.clone(),
+            ends: None,
             lists: HashMap::new(),
         };
         conversation.spare();
@@ -289,12 +299,19 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
 
     fn deadline(&self) -> Option<Instant> {
         let transfer = self.transfer.as_ref().and_then(Transfer::deadline);
-        self.session.poll_timeout().into_iter().chain(transfer).min()
+        self.session.poll_timeout().into_iter().chain(transfer).chain(self.ends).min()
     }
 
-    fn time_passes(&mut self) {
-        self.session.handle_timeout(Instant::now());
+    fn time_passes(&mut self) -> Result<(), Status> {
+        let now = Instant::now();
+        if self.ends.is_some_and(|ends| ends <= now) {
+            return Err(Status::unauthenticated(
+                "what the client has shown of who it is ends; connect again, and show what has been renewed",
+            ));
+        }
+        self.session.handle_timeout(now);
         self.may_have_responses = true;
+        Ok(())
     }
 
     /// Asks again which group the client belongs to, and goes on there. Until that group has a snapshot, the client
@@ -368,11 +385,14 @@ impl<'a, K: GroupKey> Conversation<'a, K> {
                 self.report(event);
             }
             // Nothing is settled while there may be something to send.
-            let is_quiet = !self.may_have_responses && self.transfer.is_none();
-            let settled = self.session.settled().filter(|_| is_quiet);
-            let Some(revision) =
-                settled.filter(|revision| self.registration.entry.listener.watermark.raise(*revision))
-            else {
+            if self.may_have_responses || self.transfer.is_some() {
+                return;
+            }
+            let watermark = &self.registration.entry.listener.watermark;
+            let latest = self.told.as_ref().map(Snapshot::revision);
+            let is_behind = watermark.get() < latest;
+            let settled = is_behind.then(|| self.session.settled()).flatten();
+            let Some(revision) = settled.filter(|revision| watermark.raise(*revision)) else {
                 return;
             };
             debug!(%revision, "the client has reached the revision");

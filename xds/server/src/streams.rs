@@ -146,7 +146,8 @@ pub(crate) struct Entry<K> {
     dialect: Dialect,
     peer: Option<SocketAddr>,
     since: SystemTime,
-    types: Mutex<BTreeMap<ResourceType, TypeStatus>>,
+    /// In the order of their first mention: they are few, and a map would have room for many.
+    types: Mutex<Vec<(ResourceType, TypeStatus)>>,
 }
 
 impl<K: GroupKey> Streams<K> {
@@ -274,14 +275,17 @@ impl<K> Entry<K> {
     /// Writes what happened to a type.
     pub(crate) fn record(&self, resource_type: &ResourceType, write: impl FnOnce(&mut TypeStatus)) {
         let mut types = self.types();
-        if let Some(status) = types.get_mut(resource_type) {
+        if let Some((_, status)) = types.iter_mut().find(|(known, _)| known == resource_type) {
             return write(status);
         }
-        write(types.entry(resource_type.clone()).or_default());
+        let mut status = TypeStatus::default();
+        write(&mut status);
+        types.reserve_exact(1);
+        types.push((resource_type.clone(), status));
     }
 
-    fn types(&self) -> MutexGuard<'_, BTreeMap<ResourceType, TypeStatus>> {
-        // Nothing panics while the lock is held; if something did, the map would still be whole.
+    fn types(&self) -> MutexGuard<'_, Vec<(ResourceType, TypeStatus)>> {
+        // Nothing panics while the lock is held; if something did, the list would still be whole.
         self.types.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -305,7 +309,7 @@ impl<K: GroupKey> Entry<K> {
             peer: self.peer,
             since: self.since,
             settled: self.listener.watermark.get(),
-            types: self.types().clone(),
+            types: self.types().iter().cloned().collect(),
         }
     }
 }

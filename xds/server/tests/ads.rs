@@ -20,5 +20,8 @@ mod transport;
 #[path = "ads/server.rs"]
 mod server;
 
+#[path = "ads/connection.rs"]
+mod connection;
+
 #[path = "ads/rude.rs"]
 mod rude;

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::sources::Sources;
 use crate::admin::Pages;
-use crate::pipeline::Ledger;
+use crate::pipeline::{Grouping, Ledger};
 use crate::settings::Settings;
 use crate::status::{self, Answer, Options, Sight};
 
@@ -35,7 +35,7 @@ impl Reporting {
         if !wanted.write {
             return Ok(None);
         }
-        let (Some(cluster), Some(kinds)) = (sources.cluster(), sources.kinds()) else {
+        let Some(cluster) = sources.cluster() else {
             bail!("status is written on the objects of a cluster; say --kubernetes, or no --status");
         };
         let replica = match &wanted.replica {
@@ -54,7 +54,8 @@ impl Reporting {
             namespace: wanted.namespace.clone(),
             lease: Duration::from_secs(wanted.lease_seconds.max(3).into()),
         };
-        Ok(Some(Self { connection: cluster.clone(), kinds, options, answer: Answer::default() }))
+        let (connection, kinds) = (cluster.connection().clone(), cluster.status());
+        Ok(Some(Self { connection, kinds, options, answer: Answer::default() }))
     }
 
     /// What other replicas are answered.
@@ -66,7 +67,7 @@ impl Reporting {
     pub(super) fn start(
         self,
         tasks: &TaskTracker,
-        pages: &Pages,
+        (pages, grouping): (&Pages, Grouping),
         health: Option<SocketAddr>,
         shutdown: &CancellationToken,
     ) -> watch::Sender<Arc<Ledger>> {
@@ -80,7 +81,7 @@ impl Reporting {
         }
         let (known, ledger) = watch::channel(Arc::default());
         let (streams, metrics) = (pages.streams.clone(), pages.metrics.clone());
-        let sight = Sight { connection, kinds, ledger, streams, answer, metrics };
+        let sight = Sight { connection, kinds, ledger, streams, grouping, answer, metrics };
         tasks.spawn(status::run(sight, options, shutdown.clone()));
         known
     }

@@ -192,7 +192,7 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let first_translation =
         readiness.task(format!("{}, and the first translation", sources.names().join(", ")));
     let cache = Cache::new();
-    let grouping = Grouping::default();
+    let grouping = Grouping::new(&settings.translation);
     let assign = grouping.clone();
     let ads = AdsConfig { authenticator, ..AdsConfig::default() };
     let (ads, clients) = Ads::new(cache.clone(), move |node| assign.of(node), ads, shutdown.clone());
@@ -204,10 +204,12 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let health = serve_health(settings.health, pages.clone(), &shutdown).await?;
     let out = (cache, ads.streams().clone());
     let told = (is_ready, metrics);
-    let pipeline = Pipeline::new(settings.translation.clone(), out, grouping, linger, sources.names(), told);
+    let pipeline =
+        Pipeline::new(settings.translation.clone(), out, grouping.clone(), linger, sources.names(), told);
     let (positions, secrets) = (sources.positions(), sources.secrets());
     let following = TaskTracker::new();
-    let ledger = reporting.map(|reporting| reporting.start(&following, &pages, health, &shutdown));
+    let ledger =
+        reporting.map(|reporting| reporting.start(&following, (&pages, grouping), health, &shutdown));
     let inputs =
         Inputs { sources: sources.start(&following, &shutdown, &pages), clients, positions, secrets, ledger };
     let pipeline = tokio::spawn(pipeline.run(inputs, shutdown.clone()));

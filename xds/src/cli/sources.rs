@@ -81,14 +81,9 @@ impl Sources {
         self.directory.as_ref().map(DirectorySource::positions).unwrap_or_default()
     }
 
-    /// The way to the cluster, where one is watched.
-    pub(super) fn cluster(&self) -> Option<&Connection> {
-        self.kubernetes.as_ref().map(KubernetesSource::connection)
-    }
-
-    /// What is known of each of its kinds.
-    pub(super) fn kinds(&self) -> Option<watch::Receiver<Status>> {
-        self.kubernetes.as_ref().map(KubernetesSource::status)
+    /// The cluster, where one is watched.
+    pub(super) fn cluster(&self) -> Option<&KubernetesSource> {
+        self.kubernetes.as_ref()
     }
 
     /// Where Secrets are asked for by name, where that has to be done.

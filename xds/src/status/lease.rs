@@ -18,6 +18,8 @@ const WRITER: &str = "pilotage";
 pub(super) const REPLICA: &str = "pilotage.dev/replica";
 /// The annotation that says where a replica answers.
 pub(super) const ADDRESS: &str = "pilotage.dev/outcomes";
+/// The annotation that says that a replica is the Pod of its name.
+pub(super) const POD: &str = "pilotage.dev/pod";
 
 /// Whether a lease is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,11 @@ impl Lease {
         let (holder, namespace) = (options.replica.clone(), options.namespace.clone());
         let (time, renewed, seen, looked, told) = (options.lease, None, None, None, None);
         Self { name, namespace, holder, time, metadata, renewed, seen, looked, told }
+    }
+
+    /// Says that the replica is a Pod, so that others know by the Pod when it is gone.
+    pub(super) fn of_pod(&mut self) {
+        self.metadata["annotations"][POD] = json!("true");
     }
 
     /// Renews the lease, or takes it where it is free; says whether it is ours. Cheap to call often.

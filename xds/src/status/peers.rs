@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
+use pilotage_watcher::Workloads;
 use pilotage_watcher::kubernetes::{Connection, call};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::lease::{ADDRESS, REPLICA, leases};
+use super::lease::{ADDRESS, POD, REPLICA, leases};
 use super::outcome::Outcomes;
 use super::{Options, complain};
 use crate::tools::http_get;
@@ -46,6 +47,7 @@ struct Peer {
     renewal: String,
     seen: Instant,
     address: Option<SocketAddr>,
+    is_pod: bool,
 }
 
 impl Peers {
@@ -61,7 +63,12 @@ impl Peers {
     }
 
     /// Asks every other replica.
-    pub(super) async fn hear(&mut self, connection: &Connection, now: Instant) -> Others {
+    pub(super) async fn hear(
+        &mut self,
+        connection: &Connection,
+        now: Instant,
+        workloads: &Workloads,
+    ) -> Others {
         if self.looked.is_none_or(|looked| now - looked >= LOOK.min(self.lease / 3)) {
             self.look(connection, now).await;
         }
@@ -85,9 +92,16 @@ impl Peers {
             }
         }
         for name in silent {
-            // Who neither answers nor renews its lease is gone, and its clients are with others.
+            // Who neither answers nor renews its lease may be cut off, and have its clients still. Its Pod says whether it
+            // is gone, and its clients are with others.
+            let is_over = || {
+                let pod = workloads.pod(&self.namespace, &name);
+                pod.is_none_or(|pod| matches!(pod.spec.phase.as_deref(), Some("Succeeded" | "Failed")))
+            };
             match self.known.get(&name) {
-                Some(peer) if now - peer.seen >= self.lease => self.forget(&name, connection).await,
+                Some(peer) if peer.is_pod && now - peer.seen >= self.lease && is_over() => {
+                    self.forget(&name, connection).await;
+                }
                 _ => others.unheard.push(name),
             }
         }
@@ -114,11 +128,12 @@ impl Peers {
                 continue;
             }
             let renewal = text(&lease["spec"]["renewTime"]);
-            let address = lease["metadata"]["annotations"][ADDRESS].as_str();
-            let address = address.and_then(|address| address.parse().ok());
+            let annotations = &lease["metadata"]["annotations"];
+            let address = annotations[ADDRESS].as_str().and_then(|address| address.parse().ok());
+            let is_pod = annotations[POD] == "true";
             let before = self.known.get(&name).filter(|peer| peer.renewal == renewal);
             let seen = before.map_or(now, |peer| peer.seen);
-            known.insert(name, Peer { renewal, seen, address });
+            known.insert(name, Peer { renewal, seen, address, is_pod });
         }
         self.known = known;
     }

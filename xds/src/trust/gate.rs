@@ -5,9 +5,12 @@ use std::pin::Pin;
 
 use pilotage_compile::{Group, LabelKeys, ProxyKind};
 use pilotage_server::{Authenticator, Credentials, Node, Permit};
+use pilotage_watcher::Kind;
+use pilotage_watcher::kubernetes::{KindState, Status as KindStatus};
+use tokio::sync::watch;
 use tonic::Status;
 
-use super::identity::Identity;
+use super::identity::{Identity, Pods};
 use super::tokens::Tokens;
 use crate::settings::Clients;
 
@@ -19,6 +22,8 @@ pub(super) struct Gate {
     pub(super) tokens: Option<Tokens>,
     /// The namespaces of names that do not have one by themselves.
     pub(super) workloads: BTreeMap<String, String>,
+    /// What is known of the kinds of a cluster; none without one.
+    pub(super) kinds: Option<watch::Receiver<KindStatus>>,
 }
 
 impl Gate {
@@ -26,14 +31,14 @@ impl Gate {
         let of_certificate =
             credentials.certificates.0.first().map(|der| Identity::of_certificate(der, &self.workloads));
         if let Some(Ok(identity)) = of_certificate {
-            return Ok(permit(identity));
+            return Ok(self.permit_to(identity));
         }
         if let (Some(tokens), Some(authorization)) = (&self.tokens, &credentials.authorization) {
-            return Ok(permit(tokens.identity(authorization).await?));
+            return Ok(self.permit_to(tokens.identity(authorization).await?));
         }
         match (of_certificate, self.clients) {
             (Some(Err(status)), _) => Err(status),
-            (_, Clients::Optional) => Ok(Box::new(stranger)),
+            (_, Clients::Optional) => Ok(Permit::new(|node| stranger(node))),
             (_, Clients::Required | Clients::Off) => Err(Status::unauthenticated(match &self.tokens {
                 Some(_) => {
                     "the client shows neither a certificate nor a token: give it a client certificate, or a \
@@ -45,6 +50,22 @@ impl Gate {
             })),
         }
     }
+
+    fn permit_to(&self, identity: Identity) -> Permit {
+        let (kinds, end) = (self.kinds.clone(), identity.end());
+        let permit = Permit::new(move |node| {
+            let state = kinds.as_ref().and_then(|kinds| kinds.borrow().kinds.get(&Kind::Pod).cloned());
+            let pods = match state {
+                None | Some(KindState::Forbidden(_) | KindState::Absent) => Pods::Unread,
+                Some(KindState::Listing | KindState::Watching | KindState::Away(_)) => Pods::Read,
+            };
+            identity.permit(node, pods)
+        });
+        match end {
+            Some(end) => permit.until(end),
+            None => permit,
+        }
+    }
 }
 
 impl Authenticator for Gate {
@@ -54,10 +75,6 @@ impl Authenticator for Gate {
     ) -> Pin<Box<dyn Future<Output = Result<Permit, Status>> + Send + '_>> {
         Box::pin(self.permit(credentials))
     }
-}
-
-fn permit(identity: Identity) -> Permit {
-    Box::new(move |node| identity.permit(node))
 }
 
 /// What nobody knows may be anything that is told no secrets.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use pilotage_compile::{Group, LabelKeys};
+use pilotage_compile::{Group, LabelKeys, pod_names};
 use pilotage_server::Node;
 use tonic::Status;
 use x509_parser::extensions::GeneralName;
@@ -17,6 +18,8 @@ pub(super) struct Identity {
     pub(super) namespace: Arc<str>,
     /// The Pod that a token is bound to.
     pub(super) pod: Option<Arc<str>>,
+    /// When what the client has shown ends, in seconds since 1970; none where it does not.
+    pub(super) ends: Option<i64>,
 }
 
 impl Identity {
@@ -28,7 +31,8 @@ impl Identity {
         let names = names(&certificate);
         let known = names.iter().find_map(|name| {
             let namespace = workloads.get(name).map(String::as_str).or_else(|| spiffe_namespace(name))?;
-            Some(Self { shown: name.as_str().into(), namespace: namespace.into(), pod: None })
+            let ends = Some(certificate.validity().not_after.timestamp());
+            Some(Self { shown: name.as_str().into(), namespace: namespace.into(), pod: None, ends })
         });
         known.ok_or_else(|| {
             Status::unauthenticated(format!(
@@ -42,11 +46,12 @@ impl Identity {
     /// The identity of a service account, as reviews of tokens name it; none for other users.
     pub(super) fn of_account(user: &str, pod: Option<&str>) -> Option<Self> {
         let (namespace, _) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-        Some(Self { shown: user.into(), namespace: namespace.into(), pod: pod.map(Arc::from) })
+        Some(Self { shown: user.into(), namespace: namespace.into(), pod: pod.map(Arc::from), ends: None })
     }
 
-    /// Whether this client may be the node that it says it is.
-    pub(super) fn permit(&self, node: &Node) -> Result<(), Status> {
+    /// Whether this client may be the node that it says it is. Where `pods` are read, who is a Pod has the Pod's labels: those
+    /// that the node says are taken from it, so that nobody is told what another workload of the namespace is.
+    pub(super) fn permit(&self, node: &mut Node, pods: Pods) -> Result<(), Status> {
         let claimed = Group::of(node, &LabelKeys::default()).namespace;
         if claimed != self.namespace {
             return Err(Status::permission_denied(format!(
@@ -55,22 +60,35 @@ impl Identity {
             )));
         }
         match &self.pod {
-            Some(pod) if !names_pod(&node.id, pod, &self.namespace) => {
+            Some(pod) if !pod_names(&node.id, &self.namespace).any(|name| name == &**pod) => {
                 Err(Status::permission_denied(format!(
                     "the token is of the Pod {}/{pod}, and the node's id is {}; start it with --id {pod}",
                     self.namespace, node.id,
                 )))
             }
+            Some(_) if pods == Pods::Read => {
+                if let Some(metadata) = &mut node.metadata {
+                    metadata.fields.remove("LABELS");
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
+
+    /// When what the client has shown ends, by this machine's clock.
+    pub(super) fn end(&self) -> Option<Instant> {
+        let since_1970 = Duration::from_secs(u64::try_from(self.ends?).unwrap_or_default());
+        let left = (UNIX_EPOCH + since_1970).duration_since(SystemTime::now()).unwrap_or_default();
+        Instant::now().checked_add(left)
+    }
 }
 
-/// Whether a node's id is of a Pod: its name, `name.namespace`, or an Istio-style id that has it.
-fn names_pod(id: &str, pod: &str, namespace: &str) -> bool {
-    let parts: Vec<&str> = id.split('~').collect();
-    let named = if parts.len() == 4 { parts[2] } else { id };
-    named == pod || named.strip_prefix(pod).and_then(|rest| rest.strip_prefix('.')) == Some(namespace)
+/// Whether it is known what Pods there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pods {
+    Read,
+    Unread,
 }
 
 /// The DNS names and URIs of a certificate.
@@ -124,12 +142,16 @@ mod tests {
     #[test]
     fn an_identity_may_be_nodes_of_its_namespace_alone() {
         let identity = Identity::of_account("system:serviceaccount:shop:web", None).expect("it is one");
-        assert!(identity.permit(&node("any", Some("shop"))).is_ok());
-        assert!(identity.permit(&node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", None)).is_ok());
+        assert!(identity.permit(&mut node("any", Some("shop")), Pods::Read).is_ok());
+        assert!(
+            identity
+                .permit(&mut node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local", None), Pods::Read)
+                .is_ok()
+        );
         for other in
             [node("any", Some("bank")), node("any", None), node("sidecar~10.0.0.1~w.bank~bank.svc.x", None)]
         {
-            let refused = identity.permit(&other).expect_err("another namespace");
+            let refused = identity.permit(&mut { other }, Pods::Read).expect_err("another namespace");
             assert_eq!(refused.code(), tonic::Code::PermissionDenied);
             assert!(refused.message().contains("shop"), "{refused}");
         }
@@ -141,13 +163,40 @@ mod tests {
         let identity =
             Identity::of_account("system:serviceaccount:shop:web", Some("web-1")).expect("it is one");
         for id in ["web-1", "web-1.shop", "sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"] {
-            assert!(identity.permit(&node(id, Some("shop"))).is_ok(), "{id}");
+            assert!(identity.permit(&mut node(id, Some("shop")), Pods::Read).is_ok(), "{id}");
         }
         for id in
             ["web-2", "web-1.bank", "web-10", "web", "sidecar~10.0.0.1~web-2.shop~shop.svc.cluster.local"]
         {
-            let refused = identity.permit(&node(id, Some("shop"))).expect_err(id);
+            let refused = identity.permit(&mut node(id, Some("shop")), Pods::Read).expect_err(id);
             assert!(refused.message().contains("--id web-1"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_pod_does_not_say_its_own_labels_where_pods_are_read() {
+        let of_pod =
+            Identity::of_account("system:serviceaccount:shop:web", Some("web-1")).expect("it is one");
+        let of_account = Identity::of_account("system:serviceaccount:shop:web", None).expect("it is one");
+        let says = |identity: &Identity, pods| {
+            let mut node = node("web-1", Some("shop"));
+            let fields = &mut node.metadata.as_mut().expect("there are some").fields;
+            fields.insert("LABELS".to_owned(), Value { kind: Some(Kind::StructValue(Struct::default())) });
+            identity.permit(&mut node, pods).expect("it may");
+            node.metadata.is_some_and(|metadata| metadata.fields.contains_key("LABELS"))
+        };
+        assert!(!says(&of_pod, Pods::Read));
+        assert!(says(&of_pod, Pods::Unread) && says(&of_account, Pods::Read));
+    }
+
+    #[test]
+    fn the_end_is_that_of_what_was_shown() {
+        let mut identity = Identity::of_account("system:serviceaccount:shop:web", None).expect("it is one");
+        assert_eq!(identity.end(), None);
+        identity.ends = Some(crate::pipeline::unix_time() + 60);
+        let left = identity.end().map(|end| end.saturating_duration_since(Instant::now()).as_secs());
+        assert!(left.is_some_and(|left| (58..=60).contains(&left)), "{left:?}");
+        identity.ends = Some(17);
+        assert!(identity.end().is_some_and(|end| end <= Instant::now()), "it is over");
     }
 }

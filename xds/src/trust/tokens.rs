@@ -85,7 +85,9 @@ impl Tokens {
             return verdict.map_err(Status::unauthenticated);
         }
         let verdict = match review_token(&self.cluster, token, &self.audiences).await {
+            // Its end is believed, now that the token is.
             Ok(Review::Good { user, pod }) => Identity::of_account(&user, pod.as_deref())
+                .map(|identity| Identity { ends, ..identity })
                 .ok_or_else(|| format!("the token is of {user}, which is no service account")),
             Ok(Review::Bad(reason)) => Err(format!("the API server does not accept the token: {reason}")),
             Err(error) => {

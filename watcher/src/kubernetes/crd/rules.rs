@@ -209,7 +209,9 @@ pub(super) fn apply(kind: Kind, schema: &mut Value) {
         Kind::Sidecar => (SIDECAR, &[]),
         Kind::Telemetry => (TELEMETRY, &[]),
         Kind::EnvoyResources => (ENVOY_RESOURCES, &[]),
-        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Secret | Kind::Descriptors => (&[], &[]),
+        Kind::Service | Kind::EndpointSlice | Kind::Pod | Kind::Node | Kind::Secret | Kind::Descriptors => {
+            (&[], &[])
+        }
     };
     for (path, rule) in own {
         put(schema, path, *rule);

@@ -64,6 +64,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Telemetry,
     Kind::EnvoyResources,
     Kind::Secret,
+    Kind::Node,
 ];
 const LABELS: &[&str] = &["v1", "v2"];
 
@@ -168,6 +169,7 @@ impl Dice {
             Kind::Telemetry => Object::Telemetry(self.telemetry()),
             Kind::EnvoyResources => Object::EnvoyResources(self.envoy_resources()),
             Kind::Secret => Object::Secret(self.secret()),
+            Kind::Node => Object::Node(self.node()),
             Kind::Descriptors => unreachable!("what is known of methods is not thrown"),
         }
     }
@@ -176,6 +178,7 @@ impl Dice {
     pub(crate) fn change(&mut self) -> Change {
         let kind = self.pick(KINDS);
         match self.one_in(5) {
+            true if kind == Kind::Node => Change::Delete(ObjectKey::new(kind, "", self.place("n"))),
             true => Change::Delete(ObjectKey::new(kind, self.pick(NAMESPACES), self.pick(NAMES))),
             false => Change::Apply(self.object(kind)),
         }

@@ -95,7 +95,7 @@ proptest! {
         }
         let mut catalog = Catalog::of(&world, &settings);
         let mut checkup = Checkup::default().follow(&catalog);
-        let mut keys = LabelKeys::of(&world);
+        let mut keys = LabelKeys::of(&world, &Settings::default());
         let mut members: BTreeMap<Group, Compiled> = BTreeMap::new();
         for _ in 0..steps {
             // Several edits may come at once, and endpoints come ahead of the rest.
@@ -117,7 +117,7 @@ proptest! {
                 checkup = checkup.follow(&catalog);
             }
             keys = keys.follow(&world);
-            prop_assert!(keys == LabelKeys::of(&world));
+            prop_assert!(keys == LabelKeys::of(&world, &Settings::default()));
             let full = Catalog::of(&world, &settings);
             let mut others: BTreeMap<&str, Compiled> = BTreeMap::new();
             for (group, asked) in groups() {

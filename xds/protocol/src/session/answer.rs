@@ -14,21 +14,24 @@ pub(super) fn accept(
     subscription: &mut Subscription,
     resource_type: &ResourceType,
 ) -> impl Iterator<Item = Event> {
-    let Some(sent) = subscription.sent.as_mut().filter(|sent| sent.phase != Phase::Acked) else {
+    let Some(sent) = subscription.sent.as_ref().filter(|sent| sent.phase != Phase::Acked) else {
         return None.into_iter().chain(None);
     };
     let answered = sent.answered(resource_type.clone());
     subscription.is_stubborn = false;
-    let mut found = None;
-    if sent.phase == Phase::Nacked {
-        subscription.search = None;
-        restore(subscription);
-    } else {
-        sent.accept();
-        if let Some(search) = subscription.search.take() {
-            found = go_on(subscription, search.accepted());
-        }
+    let search = subscription.search.take().filter(|_| sent.phase != Phase::Nacked);
+    if !subscription.overlay.is_empty() {
+        // What it rejected before, in this response or in another, it has taken after all (H16).
+        let contents = sent.contents().cloned();
+        contents
+            .iter()
+            .flat_map(|contents| contents.iter())
+            .for_each(|resource| take(subscription, resource));
     }
+    if let Some(sent) = &mut subscription.sent {
+        sent.accept();
+    }
+    let found = search.and_then(|search| go_on(subscription, search.accepted()));
     let refused = subscription.overlay.values().filter(|exception| exception.rejected.is_some()).count();
     Some(Event::Acked { response: answered, refused }).into_iter().chain(found)
 }
@@ -41,50 +44,53 @@ pub(super) fn reject(
     dialect: Dialect,
     rejection: Rejection,
 ) -> Option<Event> {
-    let sent = subscription.sent.as_mut()?;
-    if sent.phase == Phase::Nacked {
-        return None;
-    }
+    let sent = subscription.sent.as_mut().filter(|sent| sent.phase != Phase::Nacked)?;
     sent.phase = Phase::Nacked;
     let response = sent.answered(resource_type.clone());
-    let new = new_resources(subscription);
-    let is_named = |resource: &&Resource| mentions(&rejection.message, resource.name());
-    let named: Vec<Resource> = new.iter().filter(is_named).cloned().collect();
+    let is_named = |resource: &Resource| mentions(&rejection.message, resource.name());
+    let (known, new) = suspects(subscription, is_named);
     if let Some(search) = subscription.search.take() {
+        let named = new.iter().filter(|one| is_named(one)).cloned().collect();
         park(subscription, &new);
         return go_on(subscription, search.rejected(named));
     }
-    if named.is_empty() && names_an_old_acquaintance(subscription, &rejection.message) {
-        // It was reported already, and its neighbours have been taken.
-        return None;
-    }
-    if named.is_empty() && names_what_it_rejected_late(subscription, &rejection.message) {
-        renew(subscription, &new);
-        return None;
-    }
-    if !named.is_empty() {
-        let (culprits, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(|one| named.contains(one));
-        park(subscription, &culprits);
-        if !is_continued(subscription, &culprits) {
-            renew(subscription, &rest);
-        }
-        return Some(Event::Nacked { response, rejection, suspects: culprits, blame: Blame::Certain });
-    }
     let is_list = dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
-    // A full list without what the client may still have from an earlier stream would delete that: such a list is only
-    // kept back as a whole, and sent again once anything in it changes.
-    if is_list && new.len() > 1 && is_continued(subscription, &new) {
-        // What is to be taken away may be what is wrong with it, and would be in every list while it waits.
-        subscription.unknown_until = None;
-        return Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Shared });
+    let is_unexplained = !known.iter().chain(&new).any(is_named);
+    if is_unexplained && is_list && has_unknown(subscription) {
+        // A list without what the client may still have from an earlier stream would delete that, so that no probe is
+        // possible: it is kept back as a whole, and sent again once anything in it changes.
+        let is_news = !new.is_empty();
+        let suspects: Vec<Resource> = known.into_iter().chain(new).collect();
+        suspects.iter().for_each(|suspect| withhold(subscription, suspect, Held::Stale));
+        let blame = if suspects.len() == 1 { Blame::Certain } else { Blame::Shared };
+        return is_news.then_some(Event::Nacked { response, rejection, suspects, blame });
     }
-    park(subscription, &new);
-    if new.len() > 1 {
-        let search = Search::new(response, rejection, new);
-        subscription.search = Some(if subscription.is_stubborn { search.last() } else { search });
-        return None;
+    if is_unexplained && known.is_empty() {
+        park(subscription, &new);
+        if new.len() > 1 {
+            let search = Search::new(response, rejection, new);
+            subscription.search = Some(if subscription.is_stubborn { search.last() } else { search });
+            return None;
+        }
+        return Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Certain });
     }
-    Some(Event::Nacked { response, rejection, suspects: new, blame: Blame::Certain })
+    // Without words, what the client has rejected before is the reason.
+    let (old, cleared): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| is_unexplained || is_named(one));
+    let (mut culprits, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(is_named);
+    park(subscription, &culprits);
+    let stays = |one: &Resource| is_list && subscription.is_listed_nevertheless(one.name());
+    if culprits.iter().chain(&old).any(stays) {
+        // It is in the next list as well, which would be rejected like this one: the others count as taken.
+        cleared.iter().for_each(|neighbour| take(subscription, neighbour));
+    } else {
+        renew(subscription, &rest);
+    }
+    if !cleared.is_empty() {
+        // It was one suspect of several so far.
+        culprits.extend(old);
+    }
+    let blame = Blame::Certain;
+    (!culprits.is_empty()).then_some(Event::Nacked { response, rejection, suspects: culprits, blame })
 }
 
 /// Goes on with a search after the answer to a probe.
@@ -110,33 +116,58 @@ fn go_on(subscription: &mut Subscription, step: Step) -> Option<Event> {
     }
 }
 
-/// The resources of the latest response that the client did not have before it.
-fn new_resources(subscription: &Subscription) -> Vec<Resource> {
+/// What may be wrong with the latest response: what the client has rejected before and was sent all the same, and what
+/// it did not have before. If it names none of these, it may name something that it was thought to have, because it did
+/// not answer in time when it was sent that.
+fn suspects(
+    subscription: &Subscription,
+    is_named: impl Fn(&Resource) -> bool,
+) -> (Vec<Resource>, Vec<Resource>) {
     let Some((sent, contents)) = subscription.sent.as_ref().and_then(|sent| Some((sent, sent.contents()?)))
     else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
-    let is_new = |resource: &&Resource| {
-        let name = resource.name();
-        sent.before(name).resource() != Some(resource) && !is_listed_nevertheless(subscription, name)
+    let is_known = |resource: &Resource| {
+        let exception = subscription.overlay.get(resource.name());
+        exception.is_some_and(|exception| exception.rejected == Some(resource.version()))
     };
-    contents.iter().filter(is_new).cloned().collect()
+    let is_old = |resource: &Resource| sent.before(resource.name()).resource() == Some(resource);
+    let (known, others): (Vec<_>, Vec<_>) = contents.iter().cloned().partition(is_known);
+    let (old, mut new): (Vec<_>, Vec<_>) = others.into_iter().partition(is_old);
+    if !known.iter().chain(&new).any(&is_named) {
+        new.extend(old.into_iter().filter(is_named));
+    }
+    (known, new)
+}
+
+/// Whether the latest response has a name under which the client may have had anything.
+fn has_unknown(subscription: &Subscription) -> bool {
+    let is_unknown = |sent: &Sent, name: &str| matches!(sent.before(name), Held::Stale);
+    let contents = |sent: &Sent| sent.contents().cloned();
+    let sent = subscription.sent.as_ref();
+    sent.is_some_and(|sent| {
+        contents(sent).iter().flat_map(|contents| contents.iter()).any(|one| is_unknown(sent, one.name()))
+    })
 }
 
 /// Keeps what the latest response was to replace under these names, until their content changes.
 fn park(subscription: &mut Subscription, rejected: &[Resource]) {
-    let Some(sent) = &subscription.sent else {
-        return;
-    };
-    let nonce = sent.nonce;
-    let parked: Vec<(&Resource, Held)> =
-        rejected.iter().map(|resource| (resource, sent.before(resource.name()))).collect();
-    for (resource, held) in parked {
-        if subscription.interest.covers(resource.name()) {
-            let rejected = Some((nonce, resource.version()));
-            subscription
-                .set_exception(resource.name().clone(), Exception { held, rejected, ..Exception::default() });
-        }
+    for resource in rejected {
+        let before = subscription.sent.as_ref().map(|sent| sent.before(resource.name()));
+        let held = match before {
+            Some(Held::Resource(before)) if before == *resource => Held::Stale,
+            before => before.unwrap_or_default(),
+        };
+        withhold(subscription, resource, held);
+    }
+}
+
+/// Records that the client has rejected this and has `held` instead.
+fn withhold(subscription: &mut Subscription, resource: &Resource, held: Held) {
+    if subscription.interest.covers(resource.name()) {
+        let rejected = Some(resource.version());
+        subscription
+            .set_exception(resource.name().clone(), Exception { held, rejected, ..Exception::default() });
     }
 }
 
@@ -146,58 +177,18 @@ fn renew(subscription: &mut Subscription, neighbours: &[Resource]) {
     search::release(subscription, neighbours);
 }
 
-/// Whether the client may have some of these from an earlier stream, so that nobody knows what it keeps.
-fn is_continued(subscription: &Subscription, resources: &[Resource]) -> bool {
-    let is_stale = |sent: &Sent, resource: &Resource| matches!(sent.before(resource.name()), Held::Stale);
-    subscription.sent.as_ref().is_some_and(|sent| resources.iter().any(|resource| is_stale(sent, resource)))
-}
-
-/// Whether a full list has this name though the client rejected it, because its absence would delete what the client
-/// keeps from an earlier stream.
-fn is_listed_nevertheless(subscription: &Subscription, name: &str) -> bool {
-    subscription.overlay.get(name).is_some_and(Exception::is_listed_nevertheless)
-}
-
-fn names_an_old_acquaintance(subscription: &Subscription, message: &str) -> bool {
-    let mut known = subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
-    known.any(|(name, _)| mentions(message, name))
-}
-
-/// Whether the words are about something that this response repeats and that an answer has rejected which came late.
-fn names_what_it_rejected_late(subscription: &Subscription, message: &str) -> bool {
-    let contents = subscription.sent.as_ref().and_then(Sent::contents);
-    contents.into_iter().flat_map(|contents| contents.iter()).any(|resource| {
-        let exception = subscription.overlay.get(resource.name());
-        let rejected = exception.and_then(|exception| exception.rejected);
-        rejected.is_some_and(|(_, version)| version == resource.version())
-            && mentions(message, resource.name())
-    })
-}
-
-/// Takes a rejection back: the client has accepted the response after all (H16).
-fn restore(subscription: &mut Subscription) {
-    let Some((nonce, contents)) =
-        subscription.sent.as_ref().and_then(|sent| Some((sent.nonce, sent.contents()?.clone())))
-    else {
+/// Takes a rejection back: the client has this.
+fn take(subscription: &mut Subscription, resource: &Resource) {
+    let name = resource.name();
+    if subscription.overlay.get(name).and_then(|exception| exception.rejected) != Some(resource.version()) {
         return;
-    };
-    let base = subscription.base.clone();
-    for resource in contents.iter() {
-        let name = resource.name();
-        let rejected = subscription.overlay.get(name).and_then(|exception| exception.rejected);
-        if rejected != Some((nonce, resource.version())) {
-            continue;
-        }
-        match &base {
-            Some(base) if base.get(name) == Some(resource) => subscription.settle(name, base),
-            _ => {
-                let held = Held::Resource(resource.clone());
-                subscription.set_exception(name.clone(), Exception { held, ..Exception::default() });
-            }
-        }
     }
-    if let Some(sent) = &mut subscription.sent {
-        sent.accept();
+    match subscription.base.clone() {
+        Some(base) if base.get(name) == Some(resource) => subscription.settle(name, &base),
+        _ => {
+            let held = Held::Resource(resource.clone());
+            subscription.set_exception(name.clone(), Exception { held, ..Exception::default() });
+        }
     }
 }
 

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::plan::{Judged, Judgement, Plan, Verdict};
-use super::sent::Sent;
-use super::subscription::{Claim, Exception, Held, Subscription};
+use super::sent::{Before, Sent};
+use super::subscription::{Claim, Exception, Subscription};
 use super::{heartbeat, overdue};
+use crate::collection::entry_hash;
 use crate::response::{Contents, Lifetimes, Nonce};
-use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision};
-
-/// The nonce of no response.
-const NO_RESPONSE: Nonce = Nonce(0);
+use crate::{Dialect, Name, Reference, Resource, ResourceType, Response, Revision, Version};
 
 /// What a response needs beside the plan.
 pub(super) struct Context {
@@ -37,13 +35,13 @@ pub(super) fn apply(
     let Plan { target, judgement } = plan;
     subscription.claim = Claim::Nothing;
     let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
-    let is_continued = is_full && subscription.is_returning && subscription.base.is_none();
     let is_probe = subscription.search.is_some();
-    let former = (subscription.base.clone(), subscription.interest.clone());
+    let mut before_response = Before::now(subscription);
+    subscription.is_returning = false;
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
     let mut missing: Vec<Name> = Vec::new();
-    let mut before_response = Vec::new();
+    let mut exceptions = Vec::new();
     let mut waits = false;
     let is_whole = matches!(judgement, Judgement::Whole) && !target.is_empty();
     let judged = match judgement {
@@ -76,13 +74,11 @@ pub(super) fn apply(
                 let former = subscription.overlay.get(&name).cloned().unwrap_or_default();
                 // Whatever becomes of it, a name that was asked for is answered.
                 let asked = former.asked || subscription.interest.names(&name);
-                subscription.set_exception(
-                    name,
-                    Exception { held: before, asked, deadline: None, is_pinned: false, ..former },
-                );
+                subscription
+                    .set_exception(name, Exception { held: before, asked, is_pinned: false, ..former });
             }
             Verdict::Spare(version) => {
-                let rejected = Some((NO_RESPONSE, version));
+                let rejected = Some(version);
                 subscription
                     .set_exception(name, Exception { held: before, rejected, ..Exception::default() });
             }
@@ -97,8 +93,8 @@ pub(super) fn apply(
                 let was_asked = subscription.overlay.get(&name).is_some_and(|exception| exception.asked);
                 let is_new = before.resource() != target.get(&name);
                 subscription.settle(&name, &target);
-                if was_asked || !is_held_by(&former, &name, &before) {
-                    before_response.push((name.clone(), before));
+                if was_asked || !before_response.says(&name, &before) {
+                    exceptions.push((name.clone(), before));
                 }
                 match verdict {
                     Verdict::Send(resource) => {
@@ -126,10 +122,8 @@ pub(super) fn apply(
     let resources = if is_all && (is_full || is_whole || upserts.len() == target.len()) {
         Contents::Whole(target)
     } else if is_full {
-        let nevertheless =
-            subscription.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
-        let nevertheless = nevertheless.filter_map(|(name, _)| target.get(name));
-        let mut held: Vec<Resource> = subscription.held_resources().chain(nevertheless).cloned().collect();
+        let listed = subscription.held_resources().chain(subscription.listed_nevertheless());
+        let mut held: Vec<Resource> = listed.cloned().collect();
         held.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         Contents::Some(held.into())
     } else {
@@ -137,38 +131,21 @@ pub(super) fn apply(
     };
     if is_full {
         // The list repeats what the client has instead of the base, which must not be taken for news.
-        let repeated = subscription.overlay.iter().map(|(name, one)| (name.clone(), one.held.clone()));
-        before_response.extend(repeated);
-        before_response.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        exceptions.extend(
+            subscription.overlay.iter().map(|(name, exception)| (name.clone(), exception.held.clone())),
+        );
     }
+    before_response.note(exceptions);
     let response = Response {
-        resource_type: resource_type.clone(),
-        version: crate::Version(subscription.told),
-        nonce: context.nonce,
-        revision: context.revision,
         resources,
         removed: match context.dialect {
             Dialect::Sotw => Arc::default(),
             Dialect::Delta => removed.into(),
         },
         missing: missing.into(),
-        heartbeats: Arc::default(),
-        lifetimes: context.lifetimes,
-        fingerprint: Arc::default(),
+        ..blank(subscription, resource_type, context)
     };
-    if context.lifetimes == Lifetimes::Said {
-        subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
-    }
-    let sent = Sent::new(
-        (response.nonce, response.version, response.revision),
-        context.answer_until,
-        response.resources.clone(),
-        former,
-        before_response,
-        is_continued,
-    );
-    overdue::follow(subscription, sent);
-    Some(response)
+    Some(send(subscription, response, before_response, context))
 }
 
 /// A response that only extends times to live, if one is due.
@@ -177,29 +154,44 @@ pub(super) fn beat(
     resource_type: &ResourceType,
     context: &Context,
 ) -> Option<Response> {
-    if context.lifetimes == Lifetimes::Unsaid || subscription.is_awaiting() || subscription.search.is_some() {
+    if subscription.is_awaiting() {
         return None;
     }
     let heartbeats = heartbeat::due(subscription, resource_type, context.now)?;
-    subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
-    let (version, nonce, revision) = (crate::Version(subscription.told), context.nonce, context.revision);
-    let nothing = Contents::Some(Arc::default());
-    let former = (subscription.base.clone(), subscription.interest.clone());
-    let identity = (nonce, version, revision);
-    let sent = Sent::new(identity, context.answer_until, nothing.clone(), former, Vec::new(), false);
-    overdue::follow(subscription, sent);
-    Some(Response {
+    let response = Response { heartbeats, ..blank(subscription, resource_type, context) };
+    Some(send(subscription, response, Before::now(subscription), context))
+}
+
+/// Makes a response the latest one, which the client is to answer.
+pub(super) fn send(
+    subscription: &mut Subscription,
+    response: Response,
+    before: Before,
+    context: &Context,
+) -> Response {
+    if context.lifetimes == Lifetimes::Said {
+        subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
+    }
+    overdue::follow(subscription, Sent::new(&response, context.answer_until, before));
+    response
+}
+
+/// A response without contents. Its version is that of what the client will have, with what is listed though the client
+/// has rejected it: it accepts that if it accepts the response.
+fn blank(subscription: &Subscription, resource_type: &ResourceType, context: &Context) -> Response {
+    let nevertheless = subscription.listed_nevertheless().map(entry_hash);
+    Response {
         resource_type: resource_type.clone(),
-        version,
-        nonce,
-        revision,
-        resources: nothing,
+        version: Version(nevertheless.fold(subscription.told, u64::wrapping_add)),
+        nonce: context.nonce,
+        revision: context.revision,
+        resources: Contents::Some(Arc::default()),
         removed: Arc::default(),
         missing: Arc::default(),
-        heartbeats,
-        lifetimes: Lifetimes::Said,
+        heartbeats: Arc::default(),
+        lifetimes: context.lifetimes,
         fingerprint: Arc::default(),
-    })
+    }
 }
 
 /// Notes what the client awaits after this resource.
@@ -207,18 +199,4 @@ fn follow(resource: &Resource, children: &mut Vec<Reference>) {
     let awaited =
         resource.references().iter().filter(|child| child.resource_type.is_sent_again_after_parent());
     children.extend(awaited.cloned());
-}
-
-/// Whether `before` is what the former base and interest say, so that it needs no record of its own.
-fn is_held_by(
-    (base, interest): &(Option<Arc<crate::Collection>>, crate::Interest),
-    name: &Name,
-    before: &Held,
-) -> bool {
-    let of_base = base.as_ref().filter(|_| interest.covers(name)).and_then(|base| base.get(name));
-    match before {
-        Held::Nothing => of_base.is_none(),
-        Held::Stale => false,
-        Held::Resource(resource) => of_base == Some(resource),
-    }
 }

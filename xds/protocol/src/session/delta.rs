@@ -29,11 +29,6 @@ pub(super) fn apply(
     let subscribed = sorted(subscribe, &intern);
     let unsubscribed = sorted(unsubscribe, &intern);
     let leaves = |name: &Name| unsubscribed.binary_search(name).is_ok();
-    let repeated: Vec<Name> = subscribed
-        .iter()
-        .filter(|name| subscription.interest.names(name) && !leaves(name))
-        .cloned()
-        .collect();
     // With the wildcard held, giving up a name is answered with what the wildcard makes of it (R48). A name that was
     // never asked for and does not exist is a phantom, which is ignored (R47).
     let answered: Vec<Name> = unsubscribed
@@ -55,7 +50,7 @@ pub(super) fn apply(
         let interest = Interest::new(wildcard, names);
         added = subscription.change_interest(interest);
     }
-    for name in repeated.iter().chain(&answered) {
+    for name in subscribed.iter().filter(|name| !leaves(name)).chain(&answered) {
         subscription.ask(name);
     }
     if newly_wildcard {
@@ -67,14 +62,11 @@ pub(super) fn apply(
 /// Adds names that other streams ask for as well; returns those that are newly asked for.
 pub(super) fn add(subscription: &mut Subscription, interest: Interest) -> Added {
     if subscription.interest.is_empty() {
-        subscription.answer_due |= interest.is_wildcard();
         return subscription.change_interest(interest);
     }
     let former = subscription.interest.clone();
-    let wildcard = if interest.is_wildcard() { interest.wildcard() } else { former.wildcard() };
-    subscription.answer_due |= wildcard != Wildcard::None && !former.is_wildcard();
     let names = former.named().iter().chain(interest.named()).cloned();
-    let added = subscription.change_interest(Interest::new(wildcard, names));
+    let added = subscription.change_interest(Interest::new(former.wildcard(), names));
     interest.named().iter().filter(|name| former.names(name)).for_each(|name| subscription.ask(name));
     added
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::subscription::{Exception, Held, Subscription};
 use super::view::View;
-use crate::{Name, Reference, Resource, ResourceType};
+use crate::{Collection, Name, Reference, Resource, ResourceType};
 
 /// Whether something may be sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +41,6 @@ impl<'a> Gate<'a> {
     pub(super) fn new(view: &'a View<'a>, resource_type: &'a ResourceType) -> Self {
         let (awaited_parents, passing, has_unseen_users) = Default::default();
         Self { view, resource_type, awaited_parents, passing, has_unseen_users }
-    }
-
-    /// Whether updates have nothing to wait for, because the client asked for no type that is sent earlier.
-    pub(super) fn is_open_for_updates(&self) -> bool {
-        self.view.subscriptions.range(..self.resource_type).next().is_none()
     }
 
     /// Whether `wanted` may replace `held`.
@@ -94,11 +89,17 @@ impl<'a> Gate<'a> {
     }
 
     fn find_unseen_users(&self) -> bool {
-        let held = |of: &ResourceType| self.view.subscriptions.get(of)?.base.as_ref();
+        let target = |of: &ResourceType| self.view.snapshot.collection(of);
+        let held = |of: &ResourceType| {
+            let subscription = self.view.subscriptions.get(of)?;
+            let is_claimed = |target: &&Arc<Collection>| subscription.claims(target);
+            subscription.base.as_ref().or_else(|| target(of).filter(is_claimed))
+        };
+        let is_known = |exception: &Exception| !matches!(exception.held, Held::Stale);
         let has_latest = |of: &ResourceType| {
-            let is_latest = match (held(of), self.view.snapshot.collection(of)) {
-                (Some(base), Some(target)) => Arc::ptr_eq(base, target),
-                (base, _) => base.is_some(),
+            let is_latest = match (held(of), target(of)) {
+                (Some(held), Some(target)) => Arc::ptr_eq(held, target),
+                (held, _) => held.is_some(),
             };
             let subscription = self.view.subscriptions.get(of);
             is_latest
@@ -108,7 +109,7 @@ impl<'a> Gate<'a> {
         let is_expected = |of: &ResourceType| {
             *of == ResourceType::Listener
                 || self.view.subscriptions.contains_key(of)
-                || USERS.iter().filter_map(held).flat_map(|base| base.iter()).any(|user| leads_to(user, of))
+                || USERS.iter().filter_map(held).flat_map(|held| held.iter()).any(|user| leads_to(user, of))
         };
         USERS.iter().any(|of| is_expected(of) && !has_latest(of))
     }
@@ -237,12 +238,7 @@ fn is_on_trial(subscription: &Subscription, wanted: &Resource) -> bool {
 
 fn is_rejected(subscription: &Subscription, wanted: &Resource) -> bool {
     let exception = subscription.overlay.get(wanted.name());
-    exception.and_then(|exception| exception.rejected).is_some_and(|(_, version)| version == wanted.version())
-}
-
-/// Whether the client keeps something that is known, and nothing more is to come of it by itself.
-fn is_known(exception: &Exception) -> bool {
-    exception.rejected.is_some() && !matches!(exception.held, Held::Stale)
+    exception.is_some_and(|exception| exception.rejected == Some(wanted.version()))
 }
 
 fn leads_to(user: &Resource, of: &ResourceType) -> bool {

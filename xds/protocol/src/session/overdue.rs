@@ -5,7 +5,7 @@
 
 use super::answer::mentions;
 use super::sent::{Phase, Sent};
-use super::subscription::{Exception, Held, Subscription};
+use super::subscription::{Exception, Subscription};
 use crate::{Blame, Event, Rejection, Resource, ResourceType};
 
 /// Makes `sent` the latest response, and keeps the one before in mind if it was never answered.
@@ -41,12 +41,11 @@ pub(super) fn hear(
         for resource in resources {
             let (name, held) = (resource.name(), overdue.before(resource.name()));
             // Only what the client is thought to have by this response is another thing now.
-            if subscription.held(name) != Some(resource) || matches!(held, Held::Stale) {
+            if subscription.held(name) != Some(resource) {
                 continue;
             }
             let former = subscription.overlay.get(name).cloned().unwrap_or_default();
-            let rejected =
-                if is_uncertain { former.rejected } else { Some((overdue.nonce, resource.version())) };
+            let rejected = if is_uncertain { former.rejected } else { Some(resource.version()) };
             subscription.set_exception(name.clone(), Exception { held, rejected, is_uncertain, ..former });
         }
     }

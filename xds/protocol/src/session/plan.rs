@@ -48,7 +48,7 @@ pub(super) enum Verdict {
     Parked,
     /// It asked for this, which does not exist, and can be told so.
     Missing,
-    /// There is no room left in the response.
+    /// There is no room left in the response, or it goes together with what has to wait.
     Later,
     /// Many like it have rejected this content, and it keeps what it has.
     Spare(Version),
@@ -62,8 +62,7 @@ pub(super) fn target(view: &View<'_>, resource_type: &ResourceType) -> Option<Ar
     }
     let target = view.target(resource_type)?;
     let is_there = subscription.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &target));
-    let is_idle =
-        subscription.overlay.is_empty() && subscription.search.is_none() && !subscription.answer_due;
+    let is_idle = subscription.overlay.is_empty() && subscription.search.is_none();
     (!is_there || !is_idle).then_some(target)
 }
 
@@ -92,6 +91,9 @@ pub(super) fn plan(view: &View<'_>, resource_type: &ResourceType, target: Arc<Co
         };
         let mut judged: Vec<Judged> = candidates(subscription, &target).into_iter().map(judge).collect();
         fill(&mut judged, room);
+        if is_list {
+            keep_together(&mut judged);
+        }
         Judgement::Each(judged)
     });
     Some(Plan { target, judgement })
@@ -112,6 +114,16 @@ fn fill(judged: &mut [Judged], room: usize) {
     }
 }
 
+/// Sends nothing of a full list that would lack what the client may have from an earlier stream: what waits there
+/// cannot stay as it is, because nobody knows what it is, and absence would delete it.
+fn keep_together(judged: &mut [Judged]) {
+    let is_torn = |one: &Judged| matches!(one.verdict, Verdict::Wait(_)) && matches!(one.before, Held::Stale);
+    if judged.iter().any(is_torn) {
+        let sent = judged.iter_mut().filter(|one| matches!(one.verdict, Verdict::Send(_) | Verdict::Remove));
+        sent.for_each(|one| one.verdict = Verdict::Later);
+    }
+}
+
 /// Answers a first request for everything without a record of every name: after a restart all clients ask at once.
 fn judge_whole(subscription: &Subscription, target: &Collection, gate: &Gate<'_>) -> Option<Judgement> {
     let is_first = subscription.base.is_none() && subscription.overlay.is_empty();
@@ -119,11 +131,11 @@ fn judge_whole(subscription: &Subscription, target: &Collection, gate: &Gate<'_>
         return None;
     }
     match &subscription.claim {
-        Claim::Version(version) if *version == target.version().to_string() => Some(Judgement::Claimed),
+        Claim::Version(_) if subscription.claims(target) => Some(Judgement::Claimed),
         Claim::Nothing | Claim::Version(_) => {
             let is_open =
                 |resource: &Resource| gate.for_update(resource.name(), resource, None) == Passage::Open;
-            (gate.is_open_for_updates() || target.iter().all(is_open)).then_some(Judgement::Whole)
+            target.iter().all(is_open).then_some(Judgement::Whole)
         }
         Claim::Resources(_) => None,
     }
@@ -167,6 +179,7 @@ fn judge(
     let exception = subscription.overlay.get(name);
     let before = match exception {
         Some(exception) => exception.held.clone(),
+        None if subscription.is_returning && target.contains(name) => Held::Stale,
         None => claimed(subscription, target, name).unwrap_or_else(|| subscription.held(name).into()),
     };
     let exception = exception.unwrap_or(&no_exception);
@@ -175,15 +188,15 @@ fn judge(
         Some(wanted) => {
             if !exception.asked {
                 match &exception.rejected {
-                    Some((_, version)) if *version == wanted.version() => return (before, Verdict::Parked),
+                    Some(version) if *version == wanted.version() => return (before, Verdict::Parked),
                     None if before.resource() == Some(wanted) && !exception.is_uncertain => {
                         return (before, Verdict::Settled);
                     }
                     _ => {}
                 }
             }
-            let may_hold_anything = subscription.base.is_none() && subscription.is_returning;
-            if !exception.asked && !may_hold_anything && view.spared.covers(resource_type, wanted) {
+            let may_keep = view.dialect == Dialect::Delta || !matches!(before, Held::Stale);
+            if !exception.asked && may_keep && view.spared.covers(resource_type, wanted) {
                 return (before, Verdict::Spare(wanted.version()));
             }
             match gate.for_update(name, wanted, before.resource()) {
@@ -199,10 +212,14 @@ fn judge(
             Verdict::Missing
         }
         None if must_be_told_of_absence(view, resource_type, subscription, exception, &before, name) => {
-            match gate.for_removal(name, &before) {
-                Passage::Open => Verdict::Remove,
-                passage => wait(view, exception, passage).unwrap_or(Verdict::Remove),
-            }
+            let passage = match gate.for_removal(name, &before) {
+                // A list cannot have it meanwhile, because nobody knows what it is, and must not wait for ever.
+                Passage::Pinned if view.dialect == Dialect::Sotw && matches!(before, Held::Stale) => {
+                    Passage::Blocked
+                }
+                passage => passage,
+            };
+            wait(view, exception, passage).unwrap_or(Verdict::Remove)
         }
         None => Verdict::Settled,
     };

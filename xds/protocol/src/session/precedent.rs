@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
-use super::sent::Sent;
+use super::apply;
+use super::sent::{Before, Sent};
 use super::subscription::{Claim, Subscription};
 use super::view::View;
-use super::{apply, heartbeat, overdue};
 use crate::{ClientProfile, Collection, Dialect, Interest, Lifetimes, Reference, ResourceType, Response};
 
 /// Where decisions are kept that other streams can follow; see [`crate::Session::poll_response_with`].
@@ -48,7 +48,6 @@ pub struct Precedent {
     answer_still_due: bool,
     /// The response but for nonce and revision, if there is one.
     response: Option<Response>,
-    is_continued: bool,
     pub(super) children: Box<[Reference]>,
 }
 
@@ -62,7 +61,7 @@ struct Standpoint {
 
 /// Whether nothing but interests and collections decides what a type is told.
 pub(super) fn is_ordinary(view: &View<'_>, resource_type: &ResourceType) -> bool {
-    let is_plain = |one: &Subscription| {
+    let is_plain = |one: &Box<Subscription>| {
         one.overlay.is_empty()
             && one.search.is_none()
             && matches!(one.claim, Claim::Nothing)
@@ -75,7 +74,7 @@ impl Precedent {
     /// The situation of a type on a stream, before anything is decided.
     pub(super) fn of(view: &View<'_>, resource_type: &ResourceType, lifetimes: Lifetimes) -> Option<Self> {
         let subscription = view.subscriptions.get(resource_type)?;
-        let standpoint = |(of, one): (&ResourceType, &Subscription)| Standpoint {
+        let standpoint = |(of, one): (&ResourceType, &Box<Subscription>)| Standpoint {
             resource_type: of.clone(),
             interest: one.interest.clone(),
             base: one.base.clone(),
@@ -94,7 +93,6 @@ impl Precedent {
             told: 0,
             answer_still_due: false,
             response: None,
-            is_continued: false,
             children: Box::default(),
         })
     }
@@ -109,7 +107,7 @@ impl Precedent {
         let Some(subscription) = view.subscriptions.get(resource_type) else {
             return false;
         };
-        let is_same = |(ours, (of, theirs)): (&Standpoint, (&ResourceType, &Subscription))| {
+        let is_same = |(ours, (of, theirs)): (&Standpoint, (&ResourceType, &Box<Subscription>))| {
             ours.resource_type == *of
                 && is_same(ours.base.as_ref(), theirs.base.as_ref())
                 && is_same(ours.target.as_ref(), view.snapshot.collection(of))
@@ -138,8 +136,10 @@ impl Precedent {
             return None;
         }
         if let Some(response) = response {
-            let sent = subscription.sent.as_ref().filter(|sent| sent.nonce == response.nonce)?;
-            self.is_continued = sent.is_without_exceptions()?;
+            let sent = subscription.sent.as_ref().filter(|sent| sent.nonce == response.nonce);
+            if !sent.is_some_and(Sent::is_without_exceptions) {
+                return None;
+            }
         }
         self.told = subscription.told;
         self.answer_still_due = subscription.answer_due;
@@ -155,24 +155,14 @@ impl Precedent {
         target: Arc<Collection>,
         context: &apply::Context,
     ) -> Option<Response> {
-        let former = (subscription.base.replace(target), subscription.interest.clone());
+        let before = Before::now(subscription);
+        subscription.base = Some(target);
         subscription.told = self.told;
         subscription.answer_due = self.answer_still_due;
-        let mut response = self.response.clone()?;
-        (response.nonce, response.revision) = (context.nonce, context.revision);
-        if context.lifetimes == Lifetimes::Said {
-            subscription.heartbeat_at = heartbeat::schedule(subscription, context.now);
-        }
-        let sent = Sent::new(
-            (response.nonce, response.version, response.revision),
-            context.answer_until,
-            response.resources.clone(),
-            former,
-            Vec::new(),
-            self.is_continued,
-        );
-        overdue::follow(subscription, sent);
-        Some(response)
+        subscription.is_returning = false;
+        let (nonce, revision) = (context.nonce, context.revision);
+        let response = Response { nonce, revision, ..self.response.clone()? };
+        Some(apply::send(subscription, response, before, context))
     }
 }
 

@@ -44,6 +44,7 @@ impl Session {
             subscription.base = Some(state.clone());
             subscription.told = state.version().0;
             subscription.claim = Claim::Nothing;
+            subscription.is_returning = false;
             subscription.answer_due = false;
         }
     }

@@ -101,10 +101,10 @@ impl Search {
         }
         self.others.extend(unoffered);
         self.others.extend(self.rejected_half.take().into_iter().flatten());
-        let (culprits, mut rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.candidates).into_iter().partition(|resource| named.contains(resource));
+        let mut rest = std::mem::take(&mut self.candidates);
+        rest.retain(|candidate| !named.contains(candidate));
         rest.append(&mut self.others);
-        Step::Found { culprits, rest, search: self }
+        Step::Found { culprits: named, rest, search: self }
     }
 
     fn next(mut self) -> Step {
@@ -132,10 +132,10 @@ fn is_sound(search: &Search, subscription: &Subscription, target: Option<&Collec
     search.offered == 0
         && search.candidates.iter().all(|candidate| {
             let name = candidate.name();
-            let is_withheld = subscription.overlay.get(name).is_some_and(|exception| {
-                !exception.asked
-                    && exception.rejected.is_some_and(|(_, version)| version == candidate.version())
-            });
+            let is_withheld = subscription
+                .overlay
+                .get(name)
+                .is_some_and(|exception| !exception.asked && exception.rejected == Some(candidate.version()));
             let is_wanted = target.and_then(|target| target.get(name)) == Some(candidate);
             is_withheld && is_wanted && base.get(name) == Some(candidate)
         })
@@ -162,7 +162,7 @@ pub(super) fn revise(subscription: &mut Subscription, target: Option<&Collection
 pub(super) fn release(subscription: &mut Subscription, resources: &[Resource]) {
     for resource in resources {
         if let Some(exception) = subscription.overlay.get_mut(resource.name())
-            && exception.rejected.is_some_and(|(_, version)| version == resource.version())
+            && exception.rejected == Some(resource.version())
         {
             let held = exception.held.clone();
             let asked = exception.asked;

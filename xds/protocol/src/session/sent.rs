@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::subscription::Held;
+use super::subscription::{Held, Subscription};
 use crate::response::{Contents, Nonce};
-use crate::{Answered, Collection, Interest, Name, ResourceType, Revision, Version};
+use crate::{Answered, Collection, Interest, Name, ResourceType, Response, Revision, Version};
 
 pub(super) struct Sent {
     pub(super) nonce: Nonce,
@@ -31,37 +31,70 @@ pub(super) enum Phase {
 
 struct Detail {
     contents: Contents,
-    interest: Interest,
+    before: Before,
+}
+
+/// What the client had before a response.
+pub(super) struct Before {
     base: Option<Arc<Collection>>,
+    interest: Interest,
     /// Whether the client may have had anything where the base says that it had nothing.
     is_continued: bool,
-    /// Of the names in the response, those that were asked for, and those in which the client differed from that
-    /// base; sorted.
+    /// Of the names in the response, those that were asked for, and those in which the client differed from the rest of
+    /// this; sorted.
     exceptions: Vec<(Name, Held)>,
 }
 
-impl Detail {
+impl Before {
+    /// Before a response to be made now.
+    pub(super) fn now(subscription: &Subscription) -> Self {
+        let (base, interest) = (subscription.base.clone(), subscription.interest.clone());
+        Self { base, interest, is_continued: subscription.is_returning, exceptions: Vec::new() }
+    }
+
+    /// Notes what the client had under names that the response has, of which some may go without saying.
+    pub(super) fn note(&mut self, names: impl IntoIterator<Item = (Name, Held)>) {
+        self.exceptions.extend(names);
+        self.exceptions.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
+    /// Whether the client had this, if nothing is noted under the name.
+    pub(super) fn says(&self, name: &str, held: &Held) -> bool {
+        match (held, self.usual(name)) {
+            (Held::Stale, usual) => matches!(usual, Held::Stale),
+            (held, usual) => !matches!(usual, Held::Stale) && held.resource() == usual.resource(),
+        }
+    }
+
+    fn held(&self, name: &str) -> Held {
+        match self.position(name) {
+            Ok(index) => self.exceptions[index].1.clone(),
+            Err(_) => self.usual(name),
+        }
+    }
+
+    fn usual(&self, name: &str) -> Held {
+        if self.is_continued {
+            return Held::Stale;
+        }
+        let base = self.base.as_ref().filter(|_| self.interest.covers(name));
+        base.and_then(|base| base.get(name)).into()
+    }
+
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.exceptions.binary_search_by(|(known, _)| known.as_ref().cmp(name))
     }
 }
 
 impl Sent {
-    /// A response to be sent now; `base`, `interest` and `exceptions` say what the client had before it.
-    pub(super) fn new(
-        (nonce, version, revision): (Nonce, Version, Revision),
-        answer_until: Instant,
-        contents: Contents,
-        (base, interest): (Option<Arc<Collection>>, Interest),
-        exceptions: Vec<(Name, Held)>,
-        is_continued: bool,
-    ) -> Self {
+    /// A response to be sent now.
+    pub(super) fn new(response: &Response, answer_until: Instant, before: Before) -> Self {
         Self {
-            nonce,
-            version,
-            revision,
+            nonce: response.nonce,
+            version: response.version,
+            revision: response.revision,
             phase: Phase::Awaiting(answer_until),
-            detail: Some(Detail { contents, interest, base, is_continued, exceptions }),
+            detail: Some(Detail { contents: response.resources.clone(), before }),
         }
     }
 
@@ -73,33 +106,23 @@ impl Sent {
 
     /// Whether the response has this name although the collections may not differ in it.
     pub(super) fn is_exception(&self, name: &str) -> bool {
-        self.detail.as_ref().is_some_and(|detail| detail.position(name).is_ok())
+        self.detail.as_ref().is_some_and(|detail| detail.before.position(name).is_ok())
     }
 
     /// What the client had under this name before the response.
     pub(super) fn before(&self, name: &str) -> Held {
-        let Some(detail) = &self.detail else {
-            return Held::Nothing;
-        };
-        match detail.position(name) {
-            Ok(index) => detail.exceptions[index].1.clone(),
-            Err(_) if detail.is_continued => Held::Stale,
-            Err(_) if detail.interest.covers(name) => {
-                detail.base.as_ref().and_then(|base| base.get(name)).into()
-            }
-            Err(_) => Held::Nothing,
-        }
+        self.detail.as_ref().map_or(Held::Nothing, |detail| detail.before.held(name))
     }
 
     /// Whether it is known what the client had before it.
     pub(super) fn has_predecessor(&self) -> bool {
-        self.detail.as_ref().is_some_and(|detail| detail.base.is_some() && !detail.is_continued)
+        let before = self.detail.as_ref().map(|detail| &detail.before);
+        before.is_some_and(|before| before.base.is_some() && !before.is_continued)
     }
 
-    /// Whether the client may have had anything before; `None` where names of the response differed from the base.
-    pub(super) fn is_without_exceptions(&self) -> Option<bool> {
-        let detail = self.detail.as_ref()?;
-        detail.exceptions.is_empty().then_some(detail.is_continued)
+    /// Whether the interest and the collections tell all that the client had before.
+    pub(super) fn is_without_exceptions(&self) -> bool {
+        self.detail.as_ref().is_some_and(|detail| detail.before.exceptions.is_empty())
     }
 
     /// The resources of the response, while it can still be rejected.
@@ -112,8 +135,8 @@ impl Sent {
         let Some(detail) = &self.detail else {
             return Vec::new();
         };
-        let mut names: Vec<Name> = detail.exceptions.iter().map(|(name, _)| name.clone()).collect();
-        if let Some(before) = &detail.base {
+        let mut names: Vec<Name> = detail.before.exceptions.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(before) = &detail.before.base {
             names.extend(base.changed_since(before));
         }
         names

@@ -11,7 +11,6 @@ use std::time::Instant;
 use super::search::Search;
 use super::sent::{Phase, Sent};
 use crate::collection::entry_hash;
-use crate::response::Nonce;
 use crate::{Collection, Interest, Name, Resource, Standing, Version, Wildcard};
 
 #[derive(Default)]
@@ -33,7 +32,7 @@ pub(super) struct Subscription {
     pub(super) overdue: Option<Sent>,
     /// What the first request said that the client holds; read when the first response is planned.
     pub(super) claim: Claim,
-    /// Whether the client came with a version in SotW, so that before the first response it may have anything.
+    /// Whether the client came with a version in SotW and has had no response yet, so that it may have anything.
     pub(super) is_returning: bool,
     /// Until when the client may use what it kept from an earlier stream by other parts of it, of which nobody knows
     /// what they refer to.
@@ -53,8 +52,8 @@ pub(super) struct Exception {
     pub(super) held: Held,
     /// Whether the client asked for this very name, so that it is answered even if it has it (R24, R46, R48).
     pub(super) asked: bool,
-    /// The content that the client rejected, and in which response (R16).
-    pub(super) rejected: Option<(Nonce, Version)>,
+    /// The content that the client rejected (R16).
+    pub(super) rejected: Option<Version>,
     /// When the wait for a reference ends.
     pub(super) deadline: Option<Instant>,
     /// Whether the wait is for the client's sake, and has no end: it rejected what this depends on.
@@ -148,6 +147,32 @@ impl Subscription {
         self.sent.as_ref().is_some_and(|sent| matches!(sent.phase, Phase::Awaiting(_)))
     }
 
+    /// Whether the client has said that it holds just what it asks for of the target.
+    pub(super) fn claims(&self, target: &Collection) -> bool {
+        let Claim::Resources(claimed) = &self.claim else {
+            return matches!(&self.claim, Claim::Version(version) if *version == target.version().to_string());
+        };
+        let names = self.interest.named();
+        let holds = |resource: &Resource| claimed.get(resource.name()) == Some(&Some(resource.version()));
+        if self.interest.is_wildcard() {
+            return names.is_empty() && claimed.len() == target.len() && target.iter().all(holds);
+        }
+        claimed.len() == names.len() && names.iter().all(|name| target.get(name).is_some_and(holds))
+    }
+
+    /// Whether there is nothing to say while this is what the client should have: most types are so most of the time,
+    /// and are passed over.
+    pub(super) fn is_at_rest(&self, target: Option<&Arc<Collection>>) -> bool {
+        let is_there =
+            || self.base.as_ref().zip(target).is_some_and(|(base, target)| Arc::ptr_eq(base, target));
+        self.is_awaiting()
+            || (is_there()
+                && self.overlay.is_empty()
+                && self.search.is_none()
+                && !self.answer_due
+                && self.heartbeat_at.is_none())
+    }
+
     /// What the client has under this name.
     pub(super) fn held(&self, name: &str) -> Option<&Resource> {
         match self.overlay.get(name) {
@@ -177,6 +202,17 @@ impl Subscription {
             _ if self.is_in_flight(name) => Standing::Sent,
             _ => Standing::Accepted,
         }
+    }
+
+    /// Whether full lists have the rejected content under this name; see [`Exception::is_listed_nevertheless`].
+    pub(super) fn is_listed_nevertheless(&self, name: &str) -> bool {
+        self.overlay.get(name).is_some_and(Exception::is_listed_nevertheless)
+    }
+
+    /// What full lists have of the base though the client has rejected it.
+    pub(super) fn listed_nevertheless(&self) -> impl Iterator<Item = &Resource> {
+        let names = self.overlay.iter().filter(|(_, exception)| exception.is_listed_nevertheless());
+        names.filter_map(|(name, _)| self.base.as_ref()?.get(name))
     }
 
     /// Records what the client has under a name, from an exception to an exception.
@@ -258,26 +294,23 @@ impl Subscription {
     }
 
     /// Notes what unanswered responses bring under names that were given up after they were sent, and are covered
-    /// again: the client takes it when it arrives, whatever it asked for in between.
+    /// again: the client takes it when it arrives, whatever it asked for in between. Two responses are remembered, so
+    /// that a client that never answers takes no more memory than others.
     fn expect_what_is_on_its_way(&mut self, old: &Interest, new: &Interest) {
         let latest = self.sent.as_ref().filter(|sent| !matches!(sent.phase, Phase::Acked | Phase::Nacked));
         let contents = latest.into_iter().chain(&self.overdue).filter_map(Sent::contents);
         for name in contents.flat_map(|contents| contents.iter().map(Resource::name)) {
             if new.covers(name) && !old.covers(name) {
-                let unknown = || Exception { held: Held::Stale, ..Exception::default() };
-                self.overlay.entry(name.clone()).or_insert_with(unknown).is_uncertain = true;
+                self.overlay.entry(name.clone()).or_default().held = Held::Stale;
             }
         }
     }
 
-    /// Starts over with an empty base, under which only the names subscribed to so far are held.
+    /// Reduces the base to what the client holds of it, before a wildcard covers the rest as well.
     fn grow_to_wildcard(&mut self) {
-        if let Some(base) = self.base.take() {
-            for name in self.interest.named() {
-                self.overlay
-                    .entry(name.clone())
-                    .or_insert_with(|| Exception { held: base.get(name).into(), ..Exception::default() });
-            }
+        if let Some(base) = &self.base {
+            let held = self.interest.named().iter().filter_map(|name| base.get(name)).cloned();
+            self.base = Some(Arc::new(held.collect()));
         }
     }
 

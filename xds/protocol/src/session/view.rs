@@ -18,7 +18,7 @@ pub(super) struct View<'a> {
     pub(super) reference_wait: Duration,
     pub(super) snapshot: &'a Snapshot,
     pub(super) spared: &'a Spared,
-    pub(super) subscriptions: &'a BTreeMap<ResourceType, Subscription>,
+    pub(super) subscriptions: &'a BTreeMap<ResourceType, Box<Subscription>>,
 }
 
 impl View<'_> {

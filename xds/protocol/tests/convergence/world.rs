@@ -74,14 +74,22 @@ struct Known {
     names: BTreeSet<String>,
     wildcard: bool,
     held: BTreeMap<String, Resource>,
+    /// What it has only from responses that it rejected.
+    unaccepted: BTreeSet<String>,
     nonce: String,
     version: String,
     has_asked: bool,
+    /// Whether more than two responses at once were unanswered: what was on its way before that is not remembered.
+    is_behind: bool,
 }
 
 impl Known {
     fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    fn has_accepted(&self, name: &str) -> bool {
+        self.held.contains_key(name) && !self.unaccepted.contains(name)
     }
 }
 
@@ -130,7 +138,9 @@ impl World {
                 let names = names.into_iter().map(|name| NAMES[name].to_owned()).collect();
                 self.subscribe(TYPES[of].clone(), names, wildcard);
             }
-            Step::Deliver => self.inbox.extend(self.session.poll_response()),
+            Step::Deliver => {
+                self.deliver();
+            }
             Step::Answer(blames) => self.answer(blames),
             Step::Nonsense(of) => {
                 // The client has to have spoken of the type, or this would be its first request.
@@ -202,6 +212,36 @@ impl World {
         while self.session.poll_event().is_some() {}
     }
 
+    /// Brings the next response on its way. It must not take away what is wanted and the client has accepted.
+    fn deliver(&mut self) -> bool {
+        let Some(response) = self.session.poll_response() else {
+            return false;
+        };
+        let resource_type = &response.resource_type;
+        let unanswered = self.inbox.iter().filter(|earlier| earlier.resource_type == *resource_type).count();
+        if let Some(known) = self.client.get_mut(resource_type) {
+            known.is_behind |= unanswered >= 2;
+        }
+        let lists = |one: &Response, name: &str| one.resources.iter().any(|it| it.name().as_ref() == name);
+        if let Some((known, target)) =
+            self.client.get(resource_type).zip(self.snapshot.collection(resource_type))
+        {
+            let is_full = self.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
+            let earlier: Vec<&Response> =
+                self.inbox.iter().filter(|earlier| earlier.resource_type == *resource_type).collect();
+            let is_gone = |name: &str| match is_full {
+                true => !lists(&response, name) && earlier.iter().all(|earlier| lists(earlier, name)),
+                false => response.removed.iter().any(|removed| removed.as_ref() == name),
+            };
+            let wanted = target.iter().map(|it| it.name().as_ref()).filter(|name| known.covers(name));
+            for name in wanted.filter(|name| !is_full || known.has_accepted(name)) {
+                assert!(!is_gone(name), "{resource_type}: {name} is wanted, and taken away");
+            }
+        }
+        self.inbox.push_back(response);
+        true
+    }
+
     fn answer(&mut self, blames: bool) {
         let Some(response) = self.inbox.pop_front() else {
             return;
@@ -218,8 +258,9 @@ impl World {
             known.held.remove(name.as_ref());
         }
         for resource in response.resources.iter().filter(|resource| !is_poison(resource)) {
-            if known.covers(resource.name()) {
-                known.held.insert(resource.name().to_string(), resource.clone());
+            let name = resource.name().to_string();
+            if known.covers(&name) && known.held.insert(name.clone(), resource.clone()).is_none() {
+                known.unaccepted.insert(name);
             }
         }
         known.nonce = response.nonce.to_string();
@@ -230,6 +271,7 @@ impl World {
         });
         if error.is_none() {
             known.version = response.version.to_string();
+            known.unaccepted.retain(|name| !said.contains(name.as_str()));
         }
         let names = self.names(&known, &BTreeSet::new(), &BTreeSet::new());
         self.client.insert(response.resource_type.clone(), known);
@@ -246,6 +288,7 @@ impl World {
         let mut client = std::mem::take(&mut self.client);
         for (resource_type, known) in &mut client {
             known.nonce.clear();
+            known.is_behind = false;
             if !known.has_asked || (known.names.is_empty() && !known.wildcard) {
                 known.has_asked = false;
                 continue;
@@ -279,9 +322,7 @@ impl World {
             self.publish(resource_type, collection.with_changes(renewed, []));
         }
         for _ in 0..100 {
-            while let Some(response) = self.session.poll_response() {
-                self.inbox.push_back(response);
-            }
+            while self.deliver() {}
             if self.inbox.is_empty() {
                 let Some(deadline) = self.session.poll_timeout() else {
                     return;
@@ -301,8 +342,9 @@ impl World {
             let wanted: BTreeMap<String, Resource> =
                 wanted.map(|resource| (resource.name().to_string(), resource.clone())).collect();
             let mut held = known.held.clone();
-            if self.dialect == Dialect::Sotw && !resource_type.is_full_state_in_sotw() {
-                // Such a type has no deletions (R35).
+            let has_no_deletions = self.dialect == Dialect::Sotw && !resource_type.is_full_state_in_sotw();
+            if has_no_deletions || known.is_behind {
+                // A type without deletions (R35), or one that may have been covered again while it was on its way.
                 held.retain(|name, _| wanted.contains_key(name));
             }
             assert_eq!(held, wanted, "{resource_type}");

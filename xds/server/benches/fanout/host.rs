@@ -1,5 +1,6 @@
 //! The server's own process: started by the bench as itself, told on standard input what to do.
 
+use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -20,6 +21,9 @@ use crate::{floor, identity};
 
 /// Set in the server's process: the fixture.
 pub(crate) const FIXTURE: &str = "PILOTAGE_BENCH_FIXTURE";
+
+/// Names a program, and its arguments, under which the server's process runs: a profiler.
+const UNDER: &str = "PILOTAGE_BENCH_UNDER";
 
 /// What the server's process is told.
 pub(crate) enum Order {
@@ -135,12 +139,17 @@ pub(crate) struct Usage {
 
 impl Host {
     pub(crate) async fn start(fixture: Fixture) -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let under = std::env::var(UNDER).unwrap_or_default();
+        let own = std::env::current_exe()?;
+        let mut words = under.split_whitespace().map(OsString::from).chain([own.into_os_string()]);
+        let mut child = Command::new(words.next().context("a program")?)
+            .args(words)
             .env(FIXTURE, fixture.to_string())
             .envs(identity::as_environment()?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
+            // It ends by itself when its standard input does; a profiler has something to write then.
+            .kill_on_drop(under.is_empty())
             .spawn()?;
         let stdin = child.stdin.take().context("a pipe")?;
         let mut stdout = BufReader::new(child.stdout.take().context("a pipe")?).lines();

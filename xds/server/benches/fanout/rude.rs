@@ -1,6 +1,7 @@
 //! What one rude client costs a polite one: the time of a change, idle and while another client misbehaves.
 //!
-//! The rude client runs on a thread of its own and connects again whenever the server has had enough of it.
+//! The rude client runs on a thread of its own and connects again whenever the server has had enough of it. It takes
+//! processors from everybody; what the floor's client suffers by the same is not the server's doing.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -41,6 +42,7 @@ pub(crate) async fn measure(fixture: Fixture) -> Result<()> {
     let mut fleet = Fleet::connect(host.address, fixture, 1, 1).await?;
     fleet.complete().await?;
     let idle = latencies(&mut host, &mut fleet).await?;
+    println!("{:?}", fixture.mode);
     println!("{:<12} p50 {:>8.3} ms, p99 {:>8.3} ms", "idle", idle.0, idle.1);
     for manners in [Manners::Streams, Manners::Headers, Manners::Flood, Manners::Garbage] {
         let (stop, done) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));

@@ -14,6 +14,7 @@ use crate::rude;
 pub(crate) struct Sizes {
     pub(crate) streams: Option<usize>,
     pub(crate) clusters: Option<usize>,
+    pub(crate) changes: Option<usize>,
 }
 
 /// The names of all scenarios.
@@ -43,7 +44,8 @@ pub(crate) async fn run(name: &str, sizes: Sizes) -> Result<()> {
     };
     let streams = sizes.streams.unwrap_or(1000);
     let many = sizes.streams.unwrap_or(10_000);
-    let usual = Plan { fixture, streams, interested: streams, changes: 21 };
+    let changes = |usual| sizes.changes.unwrap_or(usual);
+    let usual = Plan { fixture, streams, interested: streams, changes: changes(21) };
     let of = |mode| Plan { fixture: Fixture { mode, ..fixture }, ..usual };
     match name {
         "usual" => {
@@ -58,7 +60,7 @@ pub(crate) async fn run(name: &str, sizes: Sizes) -> Result<()> {
             }
         }
         "many" => {
-            let plan = |mode| Plan { streams: many, interested: many, changes: 9, ..of(mode) };
+            let plan = |mode| Plan { streams: many, interested: many, changes: changes(9), ..of(mode) };
             header(&plan(Mode::Delta));
             for mode in [Mode::FloorDelta, Mode::Delta] {
                 measure("", plan(mode)).await?;
@@ -93,7 +95,7 @@ pub(crate) async fn run(name: &str, sizes: Sizes) -> Result<()> {
         }
         "vhds" => {
             let edited = Fixture { clusters: 100, hosts: clusters * 10, edit: Edit::VirtualHost, ..fixture };
-            let plan = |mode| Plan { fixture: Fixture { mode, ..edited }, changes: 5, ..usual };
+            let plan = |mode| Plan { fixture: Fixture { mode, ..edited }, changes: changes(5), ..usual };
             header(&plan(Mode::Delta));
             for mode in
                 [Mode::FloorSotw, Mode::Sotw, Mode::FloorDelta, Mode::Delta, Mode::FloorVhds, Mode::Vhds]
@@ -106,7 +108,11 @@ pub(crate) async fn run(name: &str, sizes: Sizes) -> Result<()> {
                 storm(of(mode)).await?;
             }
         }
-        "rude" => rude::measure(Fixture { clusters: 100, hosts: 100, ..fixture }).await?,
+        "rude" => {
+            for mode in [Mode::FloorDelta, Mode::Delta] {
+                rude::measure(Fixture { mode, clusters: 100, hosts: 100, ..fixture }).await?;
+            }
+        }
         _ => bail!("there is no scenario {name}"),
     }
     Ok(())

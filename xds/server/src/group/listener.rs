@@ -1,6 +1,5 @@
 //! One stream, as a publisher sees it: what it asked for, how far it is, and how to wake it.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +21,8 @@ pub(crate) struct Listener {
     /// Whether the stream is to ask again which group it belongs to.
     regroup: AtomicBool,
     types: AtomicU32,
-    interests: Mutex<BTreeMap<ResourceType, Interest>>,
+    /// They are few: a map would have room for many.
+    interests: Mutex<Vec<(ResourceType, Interest)>>,
     pub(crate) watermark: Watermark,
 }
 
@@ -129,12 +129,20 @@ impl Listener {
 
     /// Announces what the stream asks for of a type; look for a newer snapshot afterwards.
     pub(crate) fn announce(&self, resource_type: &ResourceType, interest: &Interest) {
-        self.interests().insert(resource_type.clone(), interest.clone());
+        let mut interests = self.interests();
+        match interests.iter_mut().find(|(of, _)| of == resource_type) {
+            Some((_, former)) => *former = interest.clone(),
+            None => {
+                interests.reserve_exact(1);
+                interests.push((resource_type.clone(), interest.clone()));
+            }
+        }
+        drop(interests);
         self.types.fetch_or(bit(resource_type), Ordering::SeqCst);
     }
 
-    fn interests(&self) -> MutexGuard<'_, BTreeMap<ResourceType, Interest>> {
-        // Nothing panics while the lock is held; if something did, the map would still be whole.
+    fn interests(&self) -> MutexGuard<'_, Vec<(ResourceType, Interest)>> {
+        // Nothing panics while the lock is held; if something did, the list would still be whole.
         self.interests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

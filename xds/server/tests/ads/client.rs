@@ -101,11 +101,7 @@ impl Server {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let channel = self.channel().await;
-        let (requests, receiver) = mpsc::unbounded_channel();
-        let path = format!("/{service}/{method}");
-        let opening = tokio::spawn(open(channel, path, receiver));
-        Talk { requests: Some(requests), opening: Some(opening), responses: None }
+        Talk::on(self.channel().await, service, method)
     }
 }
 
@@ -133,7 +129,15 @@ pub(crate) struct Talk<Q, A> {
     responses: Option<Streaming<A>>,
 }
 
-impl<Q, A> Talk<Q, A> {
+impl<Q: prost::Message + 'static, A: prost::Message + Default + 'static> Talk<Q, A> {
+    /// A stream on a connection that others may share.
+    pub(crate) fn on(channel: Channel, service: &str, method: &str) -> Self {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let path = format!("/{service}/{method}");
+        let opening = tokio::spawn(open(channel, path, receiver));
+        Self { requests: Some(requests), opening: Some(opening), responses: None }
+    }
+
     pub(crate) fn say(&self, request: Q) {
         let requests = self.requests.as_ref().expect("an open stream");
         requests.send(request).expect("a stream that takes requests");

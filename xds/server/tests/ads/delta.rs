@@ -22,6 +22,10 @@ fn first(resource_type: ResourceType, subscribe: &[&str]) -> DeltaDiscoveryReque
 async fn acked(talk: &mut Talk<DeltaDiscoveryRequest, DeltaDiscoveryResponse>) -> (Vec<String>, Vec<String>) {
     let response = talk.response().await;
     assert!(response.resources.iter().all(|resource| resource.version.len() == 16));
+    assert_eq!(response.nonce.len(), 16);
+    assert_eq!(response.control_plane.as_ref().expect("a control plane").identifier, "pilotage");
+    let mut bodies_sent = response.resources.iter().filter_map(|resource| resource.resource.as_ref());
+    assert!(bodies_sent.all(|body| body.type_url == response.type_url));
     talk.say(DeltaDiscoveryRequest {
         type_url: response.type_url.clone(),
         response_nonce: response.nonce.clone(),
@@ -58,6 +62,19 @@ async fn a_missing_name_is_answered_and_sent_once_it_exists() {
     assert_eq!(acked(&mut talk).await, (vec!["one".to_owned()], vec!["m".to_owned()]));
     server.cache.publish(&group, change(&state, 2, ENDPOINT, &[("m", "here")]));
     assert_eq!(acked(&mut talk).await, (vec!["here".to_owned()], vec![]));
+}
+
+#[tokio::test]
+async fn a_virtual_host_that_does_not_exist_is_an_alias_without_a_body() {
+    let server = Server::start().await;
+    let virtual_host = ResourceType::VirtualHost;
+    let state = snapshot(1, virtual_host.clone(), &[("r/a", "one")]);
+    server.cache.publish(&"g".to_owned(), state);
+    let mut talk = server.delta().await;
+    talk.say(first(virtual_host, &["r/a", "r/m"]));
+    let resources = talk.response().await.resources;
+    let said = resources.iter().map(|one| (one.name.as_str(), &one.aliases[..], one.resource.is_some()));
+    assert_eq!(said.collect::<Vec<_>>(), [("r/a", &[][..], true), ("r/m", &["r/m".to_owned()][..], false)]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use pilotage_protos::discovery::{DeltaDiscoveryRequest, DiscoveryRequest};
+use pilotage_server::AdsConfig;
 use pilotage_server::protocol::ResourceType;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +38,13 @@ fn request(address: SocketAddr, long: &str) -> http::Request<()> {
     let path = "envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
     let request = http::Request::post(format!("http://{address}/{path}")).header("x-long", long);
     request.header("content-type", "application/grpc").body(()).expect("a request")
+}
+
+fn frame(message: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0];
+    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(message);
+    frame
 }
 
 async fn many_streams(address: SocketAddr) -> Attack {
@@ -68,9 +76,7 @@ async fn flood(address: SocketAddr) -> Attack {
             ..DeltaDiscoveryRequest::default()
         }
         .encode_to_vec();
-        let mut frame = vec![0];
-        frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
-        frame.extend_from_slice(&message);
+        let frame = frame(&message);
         stream.reserve_capacity(frame.len());
         while stream.capacity() < frame.len() {
             if std::future::poll_fn(|context| stream.poll_capacity(context)).await.transpose()?.is_none() {
@@ -169,4 +175,38 @@ async fn requests_at_full_speed_cost_others_little() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_costs_others_little() {
     costs_others_little(garbage).await;
+}
+
+/// H56: a first request holds its place from its first byte until it has been answered.
+#[tokio::test]
+async fn no_more_first_requests_are_taken_in_at_once_than_may_be() {
+    let server = Server::start_with(AdsConfig { admitted_at_once: 1, ..AdsConfig::default() }).await;
+    server.cache.publish(&"g".to_owned(), snapshot(1, CLUSTER, &[("a", "first")]));
+    let (node, type_url) = (node("slow", "g"), CLUSTER.type_url().to_owned());
+    let message = DeltaDiscoveryRequest { node, type_url, ..DeltaDiscoveryRequest::default() };
+    let mut start = frame(&message.encode_to_vec());
+    let rest = start.split_off(10);
+    let mut sender = connect(server.address).await.expect("a connection");
+    let (answer, mut slow) = sender.send_request(request(server.address, ""), false).expect("a stream");
+    slow.send_data(start.into(), false).expect("the start of a request");
+    // Others are served until the server has seen that start; the next one waits.
+    let mut waiting = None;
+    for _ in 0..20 {
+        let mut talk = server.sotw().await;
+        talk.say(DiscoveryRequest {
+            node: crate::client::node("other", "g"),
+            type_url: CLUSTER.type_url().to_owned(),
+            ..DiscoveryRequest::default()
+        });
+        let mut response = tokio::spawn(async move { talk.response().await });
+        if tokio::time::timeout(Duration::from_millis(100), &mut response).await.is_err() {
+            waiting = Some(response);
+            break;
+        }
+    }
+    let waiting = waiting.expect("everyone is taken in beside a request that is not whole");
+    slow.send_data(rest.into(), false).expect("the rest of it");
+    assert!(soon(answer).await.expect("an answer").status().is_success());
+    let response = soon(waiting).await.expect("a task that does not panic");
+    assert_eq!(bodies(&response.resources), ["first"]);
 }

@@ -1,7 +1,7 @@
 //! SotW over a socket.
 
 use pilotage_protos::discovery::{DiscoveryRequest, DiscoveryResponse};
-use pilotage_server::protocol::{ResourceType, Revision};
+use pilotage_server::protocol::{ResourceType, Revision, Snapshot};
 use pilotage_server::{Answer, Demand, Event};
 
 use crate::client::{Server, Talk, bodies, change, error, node, snapshot, soon};
@@ -138,20 +138,31 @@ async fn two_groups_are_told_different_things() {
     assert_eq!(acked(&mut talks[1], &[]).await, ["navy"]);
 }
 
-#[tokio::test]
-async fn a_client_that_returns_with_the_current_version_is_not_sent_it_again() {
-    let server = Server::start().await;
+/// A client that has been told the state of revision 1, has left, and comes back when `change` has been made.
+async fn returned(
+    server: &Server,
+    change: impl FnOnce(&Snapshot) -> Option<Snapshot>,
+) -> Talk<DiscoveryRequest, DiscoveryResponse> {
     let state = snapshot(1, CLUSTER, &[("a", "one")]);
     server.cache.publish(&"g".to_owned(), state.clone());
     let mut talk = server.sotw().await;
     talk.say(first(CLUSTER, &[]));
-    let version = talk.response().await.version_info;
+    let version_info = talk.response().await.version_info;
     drop(talk);
+    if let Some(state) = change(&state) {
+        server.cache.publish(&"g".to_owned(), state);
+    }
+    let talk = server.sotw().await;
+    talk.say(DiscoveryRequest { version_info, ..first(CLUSTER, &[]) });
+    talk
+}
 
-    let mut talk = server.sotw().await;
-    talk.say(DiscoveryRequest { version_info: version, ..first(CLUSTER, &[]) });
+#[tokio::test]
+async fn a_client_that_returns_with_the_current_version_is_not_sent_it_again() {
+    let server = Server::start().await;
+    let mut talk = returned(&server, |_| None).await;
     soon(server.ads.streams().reached(Revision(1))).await;
-    server.cache.publish(&"g".to_owned(), change(&state, 2, CLUSTER, &[("a", "two")]));
+    server.cache.publish(&"g".to_owned(), snapshot(2, CLUSTER, &[("a", "two")]));
     assert_eq!(acked(&mut talk, &[]).await, ["two"]);
 }
 
@@ -159,16 +170,8 @@ async fn a_client_that_returns_with_the_current_version_is_not_sent_it_again() {
 #[tokio::test]
 async fn a_client_that_returns_with_a_former_version_keeps_what_it_may_use() {
     let server = Server::start().await;
-    let state = snapshot(1, CLUSTER, &[("a", "one")]);
-    server.cache.publish(&"g".to_owned(), state.clone());
-    let mut talk = server.sotw().await;
-    talk.say(first(CLUSTER, &[]));
-    let version = talk.response().await.version_info;
-    drop(talk);
-
-    server.cache.publish(&"g".to_owned(), change(&state, 2, CLUSTER, &[("a", ""), ("b", "two")]));
-    let mut talk = server.sotw().await;
-    talk.say(DiscoveryRequest { version_info: version, ..first(CLUSTER, &[]) });
+    let replaced = |state: &Snapshot| Some(change(state, 2, CLUSTER, &[("a", ""), ("b", "two")]));
+    let mut talk = returned(&server, replaced).await;
     assert_eq!(acked(&mut talk, &[]).await, ["one", "two"]);
     talk.say(first(ResourceType::Listener, &[]));
     assert!(acked(&mut talk, &[]).await.is_empty());

@@ -118,25 +118,6 @@ async fn a_half_open_connection_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_flood_of_requests_starves_nobody() {
-    let server = Server::start().await;
-    let group = "g".to_owned();
-    server.cache.publish(&group, snapshot(1, CLUSTER, &[("a", "1")]));
-    let (mut calm, mut response) = joined(&server, "calm", "g").await;
-    let flood = server.sotw().await;
-    flood.say(request(node("flood", "g")));
-    for revision in 2..20_u64 {
-        for _ in 0..2000 {
-            flood.say(DiscoveryRequest { response_nonce: "bogus".to_owned(), ..request(None) });
-        }
-        ack(&calm, response);
-        server.cache.publish(&group, snapshot(revision, CLUSTER, &[("a", &revision.to_string())]));
-        response = calm.response().await;
-        assert_eq!(bodies(&response.resources), [revision.to_string()]);
-    }
-}
-
-#[tokio::test]
 async fn many_that_return_at_once_are_taken_in_one_after_the_other() {
     let config = AdsConfig { admitted_at_once: 1, ..AdsConfig::default() };
     let server = Server::start_with(config).await;

@@ -36,6 +36,9 @@ impl Dice {
             selector: as_labels(self.version()),
             publish_not_ready: self.one_in(4),
             client_ip_affinity: self.one_in(4),
+            client_ip_seconds: self.maybe(|dice| dice.pick(&[0, 600, 10_800, i32::MAX])),
+            external_traffic_local: self.one_in(4),
+            families: self.some(2, |dice| dice.pick(&[Family::V4, Family::V6])),
         };
         let mut meta = self.meta(Labels::new());
         if self.one_in(4) {
@@ -76,6 +79,13 @@ impl Dice {
             node: self.maybe(|dice| dice.place("n").into()),
             phase: self.maybe(|dice| dice.pick(&["Running", "Failed"]).into()),
         };
+        Arc::new(WithMeta { meta, spec })
+    }
+
+    pub(super) fn node(&mut self) -> Arc<WithMeta<Node>> {
+        let meta = Meta { name: self.place("n").into(), ..Meta::default() };
+        let mut part = |of: &str| self.maybe(|dice| dice.place(of).into());
+        let spec = Node { region: part("r"), zone: part("z"), subzone: part("s") };
         Arc::new(WithMeta { meta, spec })
     }
 

@@ -1,7 +1,5 @@
 //! A folder laid over a cluster, served by the executable to a real Envoy.
 
-#![allow(clippy::unwrap_used)]
-
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};

@@ -1,24 +1,19 @@
 //! Secrets of a cluster: those that something refers to, each by its name, and no other.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pilotage::tools::ReservedPort;
 use pilotage_tests::kubernetes::{
-    Audit, ControlPlane, Identity, Namespace, OUR_CRDS, Observer, Said, apply, apply_cluster, create_crds,
-    istio_crds, own_address, token,
+    ControlPlane, Identity, Installation, Namespace, Observer, Said, apply, apply_cluster, own_address,
 };
 use pilotage_tests::{
     Authority, Backend, Mesh, Proxy, TlsClient, Traffic, endpoint_slice, eventually, secret, service,
 };
 use pilotage_watcher::kubernetes::{Options as Following, SecretReferences, secret_source_name};
 use pilotage_watcher::{Kind, ObjectKey};
-use serde_json::json;
 
-const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
 const HOST: &str = "echo.example.com";
 
 fn opaque(name: &str) -> String {
@@ -124,13 +119,9 @@ subjects:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_secret_reaches_a_live_gateway_by_a_role_for_that_secret_alone() -> Result<()> {
-    let (cluster, audit) = Audit::start(&[]).await?;
-    let client = cluster.client(Identity::Administrator).await?;
-    create_crds(&client, &istio_crds().await?).await?;
-    create_crds(&client, OUR_CRDS).await?;
-    apply_cluster(&client, ROLE).await?;
-    Namespace::ensure(&client, "demo").await?;
-    apply_cluster(&client, &role_of_one("edge")).await?;
+    let installed = Installation::start().await?;
+    let client = &installed.client;
+    apply_cluster(client, &role_of_one("edge")).await?;
 
     let authority = Authority::new()?;
     let (first, second) = (authority.issue(HOST)?, authority.issue(HOST)?);
@@ -144,13 +135,11 @@ async fn a_renewed_secret_reaches_a_live_gateway_by_a_role_for_that_secret_alone
         rules(port.number(), "edge", "denied"),
     ];
     for object in &objects {
-        apply(&client, "demo", object).await?;
+        apply(client, "demo", object).await?;
     }
 
-    let token = token(&client, "pilotage-system", "pilotage", &json!({})).await?;
-    let kubeconfig = cluster.kubeconfig_with(&token)?;
-    let kubeconfig = kubeconfig.to_str().context("a path that is text")?;
-    let mesh = Mesh::start_with(&[], &["--kubernetes", "--kubeconfig", kubeconfig]).await?;
+    let kubeconfig = installed.kubeconfig().await?;
+    let mesh = Mesh::start_with(&[], &["--kubernetes", "--kubeconfig", &kubeconfig]).await?;
     let edge = Proxy::gateway(&mesh, "edge", port.number()).await?;
     let tls = TlsClient::new(&authority, None)?;
     let connected = || async {
@@ -165,14 +154,15 @@ async fn a_renewed_secret_reaches_a_live_gateway_by_a_role_for_that_secret_alone
     let traffic = Traffic::start(&caller);
     for issued in [&second, &first, &second] {
         traffic.flows(30).await?;
-        apply(&client, "demo", &secret("edge", issued, None)).await?;
+        apply(client, "demo", &secret("edge", issued, None)).await?;
         let expected = issued.der()?;
         let shown = || async { (tls.certificate(edge.entry(), HOST).await.ok()? == expected).then_some(()) };
         eventually("the new certificate on new connections", shown).await?;
     }
     traffic.stop().await?.none_failed()?;
 
-    let asked: BTreeSet<String> = audit
+    let asked: BTreeSet<String> = installed
+        .audit
         .events()
         .iter()
         .filter(|event| event["user"]["username"] == "system:serviceaccount:pilotage-system:pilotage")

@@ -1,7 +1,5 @@
 //! The manifests that are shipped: the walk-through against a real API server, and every flag against the program.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +9,7 @@ use pilotage_tests::{Authority, pilotage};
 use serde_json::Value;
 use tokio::process::Command;
 
-const WALK: &str = include_str!("../../deploy/kubernetes/README.md");
+const WALK: &str = include_str!("../../../deploy/kubernetes/README.md");
 
 /// The blocks of the walk-through that are run here, as one script.
 fn script() -> String {

@@ -1,7 +1,5 @@
 //! What an API server that is away, comes back, or forgets does to what is served: nothing, and then what is right.
 
-#![allow(clippy::unwrap_used)]
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

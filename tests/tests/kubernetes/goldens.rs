@@ -3,8 +3,6 @@
 //! The folder is what the API server has made of the world, as `kubectl get -o json` would write it: it gives Services
 //! addresses, and objects their defaults.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
@@ -24,10 +22,11 @@ use pilotage_watcher::{Change, World};
 use serde_json::{Value, json};
 
 /// The kinds of golden worlds, with the API that they are written by.
-const KINDS: [(&str, &str); 11] = [
+const KINDS: [(&str, &str); 12] = [
     ("Service", "v1"),
     ("EndpointSlice", "discovery.k8s.io/v1"),
     ("Pod", "v1"),
+    ("Node", "v1"),
     ("VirtualService", "networking.istio.io/v1"),
     ("DestinationRule", "networking.istio.io/v1"),
     ("Gateway", "networking.istio.io/v1"),
@@ -53,7 +52,8 @@ async fn apply_world(client: &Client, text: &str) -> Result<Vec<String>> {
         if is_pod {
             object["spec"]["containers"] = json!([{"name": "app", "image": "example.com/app"}]);
         }
-        if let Err(error) = apply_object(client, Some(&namespace), &object).await {
+        let namespaced = (object["kind"] != "Node").then_some(&*namespace);
+        if let Err(error) = apply_object(client, namespaced, &object).await {
             refused.push(format!("{error:#}"));
         } else if is_pod {
             // Who writes an object does not write its status with it.
@@ -73,7 +73,8 @@ async fn world_of_folder(client: &Client) -> Result<World> {
         for mut object in resource(client, api_version, kind, None)?.list(&ListParams::default()).await? {
             object.types = Some(TypeMeta { api_version: api_version.into(), kind: kind.into() });
             let metadata = &object.metadata;
-            let (namespace, name) = (metadata.namespace.as_ref().unwrap(), metadata.name.as_ref().unwrap());
+            let namespace = metadata.namespace.as_deref().unwrap_or_default();
+            let name = metadata.name.as_ref().unwrap();
             let file = folder.path().join(format!("{kind}.{namespace}.{name}.json"));
             std::fs::write(file, serde_json::to_vec(&object)?)?;
         }
@@ -90,9 +91,9 @@ async fn world_of_folder(client: &Client) -> Result<World> {
 async fn delete_world(client: &Client) -> Result<()> {
     for (kind, api_version) in KINDS {
         for object in resource(client, api_version, kind, None)?.list(&ListParams::default()).await? {
-            let (namespace, name) = (object.metadata.namespace.unwrap(), object.metadata.name.unwrap());
+            let (namespace, name) = (object.metadata.namespace, object.metadata.name.unwrap());
             if name != "kubernetes" {
-                let api = resource(client, api_version, kind, Some(&namespace))?;
+                let api = resource(client, api_version, kind, namespace.as_deref())?;
                 api.delete(&name, &DeleteParams::default().grace_period(0)).await?;
             }
         }

@@ -1,20 +1,18 @@
 //! The role that is shipped: Pilotage runs under it, uses each of its rights, and asks for nothing else.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use pilotage_tests::kubernetes::{
-    Audit, Identity, Namespace, OUR_CRDS, Observer, apply, apply_cluster, create_crds, istio_crds, token,
+    Audit, Identity, Namespace, OUR_CRDS, Observer, ROLE, apply, apply_cluster, create_crds, istio_crds,
+    token,
 };
 use pilotage_tests::{Mesh, eventually};
 use pilotage_watcher::Kind;
 use pilotage_watcher::kubernetes::{KindState, Options as Following, Review, connect, review_token};
 use serde_json::{Value, json};
 
-const ROLE: &str = include_str!("../../deploy/kubernetes/base/rbac.yaml");
-const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
+const OBJECTS: &str = include_str!("source/objects.yaml");
 
 const USER: &str = "system:serviceaccount:pilotage-system:pilotage";
 

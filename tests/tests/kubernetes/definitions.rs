@@ -1,7 +1,5 @@
 //! Kinds that come and go with their definitions, served in the versions that a cluster has.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -138,7 +136,7 @@ async fn a_definition_without_a_version_that_is_read_holds_nothing_up() -> Resul
     Ok(())
 }
 
-const REFUSED: &str = include_str!("kubernetes_definitions/refused.yaml");
+const REFUSED: &str = include_str!("definitions/refused.yaml");
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

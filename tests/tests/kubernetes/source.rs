@@ -1,7 +1,6 @@
 //! The Kubernetes source against a real API server: what is written there arrives, and what is gone goes.
 
-#![allow(clippy::unwrap_used)]
-
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -15,7 +14,7 @@ use pilotage_watcher::kubernetes::{KindState, Options as Following};
 use pilotage_watcher::{Code, Kind, ObjectKey};
 use serde_json::json;
 
-const OBJECTS: &str = include_str!("kubernetes_source/objects.yaml");
+const OBJECTS: &str = include_str!("source/objects.yaml");
 
 const ISTIO: &str = "networking.istio.io/v1";
 
@@ -55,6 +54,7 @@ fn labels(said: &Said, key: &ObjectKey) -> Option<Vec<String>> {
         Kind::Telemetry => &world.telemetries().find(|it| is(&it.meta))?.meta,
         Kind::EnvoyResources => &world.envoy_resources().find(|it| is(&it.meta))?.meta,
         Kind::Secret => &world.secret(namespace, name)?.meta,
+        Kind::Node => return None,
         Kind::Descriptors => &world.descriptors().find(|it| is(&it.meta))?.meta,
     };
     Some(meta.labels.keys().map(ToString::to_string).collect())
@@ -123,6 +123,58 @@ async fn what_was_there_before_is_told_before_synced_with_the_age_that_the_serve
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_known_by_their_places_and_config_maps_by_their_label() -> Result<()> {
+    let cluster = ControlPlane::shared().await?;
+    let client = cluster.client(Identity::Administrator).await?;
+    let namespace = Namespace::create(&client, "places").await?;
+    let observer =
+        Observer::start(&cluster.kubeconfig(Identity::Administrator)?, Following::default()).await?;
+    observer.synced().await?;
+
+    let name: Arc<str> = format!("node-of-{}", namespace.name()).into();
+    let node = |zone: &str| {
+        json!({"apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": zone}}})
+    };
+    for zone in ["eu-a", "eu-b"] {
+        apply_object(&client, None, &node(zone)).await?;
+        let stands =
+            |said: &Said| (said.world.place(Some(&name)).zone.as_deref() == Some(zone)).then_some(());
+        observer.until(&format!("the Node in {zone}"), stands).await?;
+    }
+    resource(&client, "v1", "Node", None)?.delete(&name, &DeleteParams::default()).await?;
+    let gone = ObjectKey::new(Kind::Node, "", name.clone());
+    observer.until("the Node being gone", |said| said.deleted.contains(&gone).then_some(())).await?;
+    assert_eq!(observer.said().world.place(Some(&name)).zone, None);
+
+    // One service `S` with the method `M`, which is idempotent.
+    let good = json!({"s.binpb": "Cg8yDQoBUxIICgFNIgOQAgI="});
+    let config_map = |name: &str, marked: &str, data: &serde_json::Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "binaryData": data,
+            "metadata": {"name": name, "labels": {"pilotage.dev/descriptors": marked}}})
+    };
+    let write = async |name: &str, marked: &str, data: &serde_json::Value| {
+        apply_object(&client, Some(namespace.name()), &config_map(name, marked, data)).await
+    };
+    let known = |said: &Said| -> Vec<String> {
+        let ours = said.world.descriptors().filter(|it| &*it.meta.namespace == namespace.name());
+        ours.filter(|it| it.spec.services.contains_key("S")).map(|it| it.meta.name.to_string()).collect()
+    };
+    write("other", "false", &good).await?;
+    write("marked", "true", &good).await?;
+    observer.until("the descriptors", |said| (known(said) == ["marked"]).then_some(())).await?;
+    // What cannot be read is told, and the last good version stays.
+    write("marked", "true", &json!({"s.binpb": "AAAA"})).await?;
+    let problem = observer.until("the problem", |said| said.problems.values().next().cloned()).await?;
+    assert_eq!(problem[0].code, Code::InvalidDescriptors, "{}", problem[0]);
+    assert_eq!(known(&observer.said()), ["marked"]);
+    // Who takes the mark away takes the descriptors away.
+    write("marked", "false", &good).await?;
+    let none = |said: &Said| (known(said).is_empty() && said.problems.is_empty()).then_some(());
+    observer.until("no descriptors", none).await
+}
+
 /// The routing kinds but for VirtualServices.
 const OTHERS: &[&str] = &["destinationrules", "gateways", "serviceentries", "workloadentries", "sidecars"];
 
@@ -132,7 +184,7 @@ async fn allow(client: &Client, routing: &[&str]) -> Result<()> {
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "pilotage"},
         "rules": [
-            {"apiGroups": [""], "resources": ["services", "pods"], "verbs": verbs},
+            {"apiGroups": [""], "resources": ["services", "pods", "nodes", "configmaps"], "verbs": verbs},
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": verbs},
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": verbs},
             {"apiGroups": ["networking.istio.io"], "resources": routing, "verbs": verbs},

@@ -1,19 +1,17 @@
 //! A cluster's day: replicas are killed, the API server is away, a rollout replaces every endpoint; no call fails.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use pilotage::tools::ReservedPort;
-use pilotage_tests::kubernetes::{
-    ControlPlane, Identity, Namespace, OUR_CRDS, Options, apply, apply_object, create_crds, istio_crds,
-    own_address,
+use pilotage_tests::kubernetes::{Installation, apply, apply_object, own_address, resource};
+use pilotage_tests::{
+    Authority, Backend, Balancer, Dialect, Mesh, Proxy, Streams, Traffic, eventually, service,
 };
-use pilotage_tests::{Backend, Balancer, Dialect, Mesh, Proxy, Traffic, eventually, service};
 use serde_json::json;
 
 const HOST: &str = "echo.demo.svc.cluster.local:80";
@@ -71,11 +69,8 @@ async fn is_connected(proxy: &Proxy) -> Option<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_go() -> Result<()> {
-    let mut cluster = ControlPlane::start(Options::default()).await?;
-    let client = cluster.client(Identity::Administrator).await?;
-    create_crds(&client, &istio_crds().await?).await?;
-    create_crds(&client, OUR_CRDS).await?;
-    Namespace::ensure(&client, "demo").await?;
+    let mut installed = Installation::start().await?;
+    let client = installed.client.clone();
     let any = SocketAddr::new(own_address()?, 0);
     let old = [Backend::start_on(any, "old-1", "v1").await?, Backend::start_on(any, "old-2", "v1").await?];
     let port = ReservedPort::new()?;
@@ -83,14 +78,40 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
     apply(&client, "demo", &gateway(port.number())).await?;
     write_endpoints(&client, &[(&old[0], Standing::Ready), (&old[1], Standing::Ready)]).await?;
 
-    let kubeconfig = cluster.kubeconfig(Identity::Administrator)?;
-    let kubeconfig = kubeconfig.to_str().context("a path that is text")?;
-    let arguments = ["--kubernetes", "--kubeconfig", kubeconfig];
+    // As the manifests have it: TLS, and tokens that are bound to Pods.
+    let files = tempfile::tempdir()?;
+    let authority = Authority::new()?;
+    let certificate = authority.issue("127.0.0.1")?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = files.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let (chain, key) = (file("tls.crt", &certificate.certificate)?, file("tls.key", &certificate.key)?);
+    let ca = file("ca.crt", authority.certificate())?;
+    let kubeconfig = installed.kubeconfig().await?;
+    let arguments = ["--kubernetes", "--kubeconfig", &kubeconfig, "--tls-cert", &chain, "--tls-key", &key];
+    let arguments = [&arguments[..], &["--token-audience", "pilotage"]].concat();
     let mut one = Mesh::start_with(&[], &arguments).await?;
     let mut two = Mesh::start_with(&[], &arguments).await?;
     let balancer = Balancer::over(&[one.xds(), two.xds()]).await?;
-    let mut sidecar = Proxy::sidecar_by_way_of(balancer.address(), &one, "sidecar", Dialect::Delta).await?;
-    let mut edge = Proxy::gateway_by_way_of(balancer.address(), &one, "edge", port.number()).await?;
+    let at = (balancer.address(), &one);
+    let labels = "{istio: ingressgateway}";
+    let mut folders = Vec::new();
+    for (pod, labels) in [("sidecar", "{}"), ("edge", labels)] {
+        let folder = files.path().join(pod);
+        fs::create_dir(&folder)?;
+        let token = file(&format!("{pod}.token"), &installed.pod_token(pod, labels, "pilotage").await?)?;
+        folders.push((folder.to_string_lossy().into_owned(), token));
+    }
+    let shown = |index: usize| {
+        let (folder, token) = &folders[index];
+        ["--tls-ca", &ca, "--token-file", token, "--secrets-dir", folder]
+    };
+    let mut sidecar = Proxy::sidecar_at(at, "sidecar", Dialect::Delta, &shown(0)).await?;
+    // No label is said: those of its Pod are known.
+    let mut edge = Proxy::gateway_at(at, "edge", port.number(), &shown(1)).await?;
+    let streams = [Streams::start(&sidecar.client(HOST).await?), Streams::start(&edge.client(EDGE).await?)];
     let traffic = [Traffic::start(&sidecar.client(HOST).await?), Traffic::start(&edge.client(EDGE).await?)];
     let flows = async |calls: u64| -> Result<()> {
         for traffic in &traffic {
@@ -129,20 +150,15 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
         eventually("the old endpoint draining", drained).await?;
         flows(50).await?;
         let name = format!("echo-{}", old[index].id());
-        let slices = pilotage_tests::kubernetes::resource(
-            &client,
-            "discovery.k8s.io/v1",
-            "EndpointSlice",
-            Some("demo"),
-        )?;
+        let slices = resource(&client, "discovery.k8s.io/v1", "EndpointSlice", Some("demo"))?;
         slices.delete(&name, &Default::default()).await?;
         flows(50).await?;
     }
 
     // The API server goes away; the first replica comes back without it and is asked by nobody before it is ready.
-    cluster.kill_api_server().await;
+    installed.cluster.kill_api_server().await;
     flows(100).await?;
-    cluster.start_api_server().await?;
+    installed.cluster.start_api_server().await?;
     one.start_server().await?;
     balancer.move_to(&[one.xds()]);
     two.stop_server().await?;
@@ -158,6 +174,10 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
         let outcomes = traffic.stop().await?;
         outcomes.none_failed()?;
         ensure!(outcomes.server("old-1") > 0 && outcomes.server("new-2") > 0, "{outcomes:?}");
+    }
+    for streams in streams {
+        let held = streams.stop().await?;
+        ensure!(held > 10, "{held} streams of several messages");
     }
     Ok(())
 }
