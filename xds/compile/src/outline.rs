@@ -160,7 +160,7 @@ impl Outline {
         }
         if known.is_none() || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
             let mut report = Report::default();
-            check_workloads(world, &mut report);
+            check_workloads(world, group.kind, &mut report);
             next.workload_problems = report.into_problems().into();
         }
         difference.touched = touched;
