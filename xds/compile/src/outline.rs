@@ -47,6 +47,8 @@ pub(crate) struct Outline {
     hosts: HostTable,
     /// Whether a Sidecar object leaves hosts out.
     is_scoped: bool,
+    /// The hosts that routes lead to, which are known where a Sidecar object holds.
+    destinations: Arc<BTreeSet<Name>>,
     clusters: Parts<Clusters>,
     /// The virtual hosts of sidecars.
     mesh: Mesh,
@@ -103,12 +105,13 @@ impl Outline {
             None => Touched::default(),
             Some(_) => world.changes_since(self.catalog.world()),
         };
+        let is_sidecar = |key: &ObjectKey| key.kind == Kind::Sidecar;
+        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(is_sidecar));
         // Where a Sidecar object holds, routes bring the hosts that they lead to.
-        let brings = |key: &ObjectKey| matches!(key.kind, Kind::Sidecar | Kind::VirtualService);
-        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(brings));
+        let brought = sidecar.destinations().symmetric_difference(&self.destinations);
         let knows = |host: &Host| sidecar.knows(&host.namespace, &host.name, group);
         let hosts = match known.filter(|_| is_same_choice) {
-            Some(known) => self.hosts.follow(catalog.hosts(), known, group, knows),
+            Some(known) => self.hosts.follow(catalog.hosts(), (known, group), brought, knows),
             None => HostTable::of(catalog.hosts(), group, knows),
         };
         let mut changes = self.changes(catalog, &hosts, known.is_none(), &touched);
@@ -132,6 +135,7 @@ impl Outline {
             asked: Arc::new(asked.clone()),
             hosts: hosts.clone(),
             is_scoped: sidecar.is_limited(),
+            destinations: sidecar.destinations().clone(),
             ..self.clone()
         };
         let mut difference = Difference { everything: changes.everything, ..Difference::default() };
