@@ -37,7 +37,6 @@ pub(super) fn apply(
     let is_full = context.dialect == Dialect::Sotw && resource_type.is_full_state_in_sotw();
     let is_probe = subscription.search.is_some();
     let mut before_response = Before::now(subscription);
-    subscription.is_returning = false;
     let mut upserts: Vec<Resource> = Vec::new();
     let mut removed: Vec<Name> = Vec::new();
     let mut missing: Vec<Name> = Vec::new();
@@ -48,6 +47,7 @@ pub(super) fn apply(
         Judgement::Each(judged) => judged,
         Judgement::Claimed | Judgement::Whole => {
             subscription.told = target.version().0;
+            subscription.is_returning &= matches!(judgement, Judgement::Whole);
             subscription.answer_due &= matches!(judgement, Judgement::Whole);
             Vec::new()
         }
@@ -115,6 +115,7 @@ pub(super) fn apply(
         return None;
     }
     subscription.answer_due &= is_probe;
+    subscription.is_returning = false;
     if let Some(search) = &mut subscription.search {
         search.sent();
     }

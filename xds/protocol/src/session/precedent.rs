@@ -159,9 +159,9 @@ impl Precedent {
         subscription.base = Some(target);
         subscription.told = self.told;
         subscription.answer_due = self.answer_still_due;
-        subscription.is_returning = false;
         let (nonce, revision) = (context.nonce, context.revision);
         let response = Response { nonce, revision, ..self.response.clone()? };
+        subscription.is_returning = false;
         Some(apply::send(subscription, response, before, context))
     }
 }
