@@ -25,5 +25,5 @@ pub use identity::Identity;
 pub use installation::{Installation, ROLE};
 pub use kubectl::kubectl;
 pub use observer::{Observer, Said};
-pub use schemas::{OUR_CRDS, istio_crds};
+pub use schemas::{OUR_CRDS, istio_crds, openapi};
 pub use toolchain::{GO_VERSION, go};

@@ -16,14 +16,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use pilotage_tests::{golden, kubernetes::istio_crds};
-use schema::{Kinds, Path as FieldPath};
+use pilotage_tests::golden;
+use pilotage_tests::kubernetes::{ControlPlane, istio_crds, openapi};
+use schema::{Kinds, NATIVE, Path as FieldPath};
 
 use crate::probe::{Effect, Golden};
 
 const SPOKEN: &str = "a workload is spoken to in its client's protocol, whatever this says";
 
-/// Fields that are for people alone, and change nothing that a proxy does.
+const BALANCER: &str = "it is for the load balancer and the nodes that bring calls into the cluster";
+const ADDRESSES: &str = "by it the cluster gives out addresses, which are read where they stand";
+const ZONES: &str = "zones and `trafficDistribution` say it, for each caller by itself";
+const POD: &str = "a Pod is known by its name, in the namespace of the slice";
+
+/// Fields that mean nothing to a proxy, and change nothing that it does.
 const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     (
         "Gateway",
@@ -35,6 +41,26 @@ const FOR_PEOPLE: &[(&str, &str, &str)] = &[
     ("Sidecar", "egress.port.name", "it names the port to whoever reads the Sidecar"),
     ("Sidecar", "ingress.port.name", "it names the port to whoever reads the Sidecar"),
     ("ServiceEntry", "location", "hosts inside and outside of the mesh are called alike"),
+    ("Service", "allocateLoadBalancerNodePorts", BALANCER),
+    ("Service", "externalIPs", BALANCER),
+    ("Service", "healthCheckNodePort", BALANCER),
+    ("Service", "ipFamilyPolicy", ADDRESSES),
+    ("Service", "loadBalancerClass", BALANCER),
+    ("Service", "loadBalancerIP", BALANCER),
+    ("Service", "loadBalancerSourceRanges", BALANCER),
+    ("Service", "ports.nodePort", BALANCER),
+    ("Service", "publishNotReadyAddresses", "Kubernetes marks the endpoints of such a Service ready itself"),
+    ("EndpointSlice", "addressType", "an address says it itself; a slice of names has its problem"),
+    ("EndpointSlice", "endpoints.deprecatedTopology", "`zone` and `nodeName` say it"),
+    ("EndpointSlice", "endpoints.hints.forNodes.name", ZONES),
+    ("EndpointSlice", "endpoints.hints.forZones.name", ZONES),
+    ("EndpointSlice", "endpoints.hostname", "calls go to addresses; the name is for resolvers"),
+    ("EndpointSlice", "endpoints.targetRef.apiVersion", POD),
+    ("EndpointSlice", "endpoints.targetRef.fieldPath", POD),
+    ("EndpointSlice", "endpoints.targetRef.namespace", POD),
+    ("EndpointSlice", "endpoints.targetRef.resourceVersion", POD),
+    ("EndpointSlice", "endpoints.targetRef.uid", POD),
+    ("EndpointSlice", "ports.appProtocol", "the port of the Service says it"),
 ];
 
 /// What each field does, as the golden worlds show it.
@@ -42,7 +68,17 @@ fn effects(kinds: &Kinds, goldens: &[Golden]) -> Result<BTreeMap<FieldPath, Effe
     let fields: Vec<FieldPath> = kinds.fields().into_iter().collect();
     let half = fields.len().div_ceil(std::thread::available_parallelism().map_or(2, usize::from));
     let find = |fields: &[FieldPath]| -> Result<Vec<(FieldPath, Effect)>> {
-        fields.iter().map(|field| Ok((field.clone(), probe::effect(field, kinds, goldens)?))).collect()
+        let of_field = |field: &FieldPath| {
+            let effect = probe::effect(field, kinds, goldens)?;
+            let around = match effect {
+                Effect::Absent | Effect::Silent if !is_for_people(field) => {
+                    probe::told_around(field, kinds, goldens)
+                }
+                _ => None,
+            };
+            Ok((field.clone(), around.unwrap_or(effect)))
+        };
+        fields.iter().map(of_field).collect()
     };
     std::thread::scope(|scope| {
         let parts: Vec<_> = fields.chunks(half.max(1)).map(|part| scope.spawn(move || find(part))).collect();
@@ -60,7 +96,12 @@ fn is_for_people(field: &FieldPath) -> bool {
 
 #[tokio::test]
 async fn every_field_is_translated_or_has_its_problem() -> Result<()> {
-    let kinds = Kinds::parse(&istio_crds().await?)?;
+    let mut kinds = Kinds::parse(&istio_crds().await?)?;
+    let control_plane = ControlPlane::shared().await?;
+    for (kind, group_version, name) in NATIVE {
+        kinds.add(kind, name, &openapi(&control_plane, group_version).await?)?;
+    }
+    drop(control_plane);
     let goldens = golden::folders()?.iter().map(|folder| Golden::read(folder)).collect::<Result<Vec<_>>>()?;
     let effects = effects(&kinds, &goldens)?;
     let mut silent: Vec<String> = Vec::new();

@@ -28,6 +28,9 @@ const ELSEWHERE: &[(Code, &str)] = &[
     (Code::KeptLastGood, "watcher/tests/directory/faults.rs"),
     (Code::InvalidDescriptors, "watcher/tests/directory/faults.rs"),
     (Code::RejectedByClient, "tests/tests/gateway.rs"),
+    (Code::SharedCertificate, "xds/compile/tests/translation/advice.rs"),
+    (Code::BypassedRules, "xds/compile/tests/translation/advice.rs"),
+    (Code::UnmatchedSelector, "xds/compile/tests/translation/advice.rs"),
 ];
 
 fn snapshots() -> Result<Vec<PathBuf>> {

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use pilotage_tests::{
-    Asker, Authority, Backend, Dialect, GrpcClient, Issued, Mesh, PATIENCE, Proxy, TlsClient, endpoint_slice,
-    eventually, routing, service,
+    Asker, Authority, Backend, Caller, Dialect, GrpcClient, Issued, Mesh, PATIENCE, Proxy, TlsClient,
+    endpoint_slice, eventually, routing, service,
 };
 use tokio::time::timeout;
 use tonic::Code;

@@ -96,6 +96,11 @@ impl World {
         self.services.values()
     }
 
+    /// Every Service of a namespace.
+    pub fn services_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<WithMeta<Service>>> {
+        in_namespace(&self.services, namespace)
+    }
+
     /// One Service.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<WithMeta<Service>>> {
         self.services.get(&(namespace.into(), name.into()))

@@ -177,7 +177,7 @@ impl Pipeline {
             match &change {
                 Change::Apply(object @ (Object::Pod(_) | Object::Node(_))) => workloads.push(object.key()),
                 Change::Delete(key) if matches!(key.kind, Kind::Pod | Kind::Node) => {
-                    workloads.push(key.clone())
+                    workloads.push(key.clone());
                 }
                 _ => {}
             }

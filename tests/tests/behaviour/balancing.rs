@@ -1,4 +1,4 @@
-//! Which server a call reaches: by a hash of what it carries, and near before far.
+//! Which server a call reaches: by a hash of what it carries, near before far, and in the own zone as far as that is fair.
 
 use std::collections::BTreeSet;
 
@@ -93,5 +93,54 @@ async fn calls_go_to_the_next_zone_and_region_as_nearer_servers_fail() -> Result
             ensure!(failed >= 2, "{id} was left out after {failed} failures");
         }
     }
+    Ok(())
+}
+
+/// A slice of the callers' own Service, with an endpoint that nobody calls.
+fn own_slice(zone: &str, ip: &str) -> String {
+    format!(
+        "\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: shop-{zone}
+  namespace: demo
+  labels: {{kubernetes.io/service-name: shop, topology.kubernetes.io/region: eu}}
+addressType: IPv4
+ports: [{{name: grpc, port: 80}}]
+endpoints: [{{addresses: [\"{ip}\"], zone: {zone}, conditions: {{ready: true}}}}]
+---
+"
+    )
+}
+
+/// The servers in each zone, and the calls of a sidecar in zone `one` to each of them.
+async fn of_zones(own_service: &[&str]) -> Result<Vec<(String, u64)>> {
+    let mut world = pilotage_tests::service("echo", 80) + &pilotage_tests::service("shop", 80);
+    world += &(own_slice("one", "192.0.2.1") + &own_slice("two", "192.0.2.2"));
+    world += &policy("{loadBalancer: {zoneAwareLbSetting: {enabled: true, minClusterSize: 1}}}");
+    let places = [("one-a", "one"), ("one-b", "one"), ("two-a", "two"), ("two-b", "two")];
+    let mut backends = Vec::new();
+    for (id, zone) in places {
+        let backend = Backend::start(id, "v1").await?;
+        world += &slice(&backend, "eu", zone);
+        backends.push(backend);
+    }
+    let mesh = Mesh::start(&[("world.yaml", &world)]).await?;
+    let arguments = [&["--locality", "eu/one"], own_service].concat();
+    let mut sidecar = Proxy::sidecar_with(&mesh, "sidecar", Dialect::Delta, &arguments).await?;
+    let mut client = sidecar.client(&host("echo")).await?;
+    let outcomes = calls(&mut client, 200, &[]).await;
+    outcomes.none_failed()?;
+    Ok(places.map(|(id, _)| (id.to_owned(), outcomes.server(id))).into())
+}
+
+#[tokio::test]
+async fn a_sidecar_that_knows_its_own_zones_calls_its_own_zone() -> Result<()> {
+    // Half of the callers and half of the servers are in zone one: it can serve all that comes from there.
+    let aware = of_zones(&["--own-service", "shop:80"]).await?;
+    ensure!(aware.iter().all(|(id, count)| (*count > 0) == id.starts_with("one")), "{aware:?}");
+    let unaware = of_zones(&[]).await?;
+    ensure!(unaware.iter().all(|(_, count)| *count > 0), "{unaware:?}");
     Ok(())
 }

@@ -16,14 +16,16 @@ pub(crate) fn page(
 ) -> String {
     let mut page = String::from(
         "# Fields\n\n\
-        What Pilotage makes of each field of the published schemas (`istio.io/api` v1.31.1). A field is translated if taking\n\
-        it away changes what some proxy is told; every other one has a problem that says so, with its place, whenever it is\n\
-        written. This page is written by a test that takes each field out of a world that has it; `pilotage explain CODE`\n\
-        says more of a problem.\n\n",
+        What Pilotage makes of each field of the published schemas: of the routing kinds those of `istio.io/api` v1.31.1, of\n\
+        Services and EndpointSlices those of a Kubernetes API server. A field is translated if taking it away changes what\n\
+        some proxy is told; every other one has a problem that says so, with its place, whenever it is written, but for a few\n\
+        that mean nothing to a proxy. This page is written by a test that takes each field out of a world that has it;\n\
+        `pilotage explain CODE` says more of a problem. Of a Pod only the labels, the addresses, the node and the phase are\n\
+        read.\n\n",
     );
     let kinds: BTreeSet<&str> = effects.keys().map(|field| field.kind.as_str()).collect();
     page.push_str(
-        "| kind | fields | translated | told of by a problem | for people alone |\n|---|---|---|---|---|\n",
+        "| kind | fields | translated | told of by a problem | nothing to a proxy |\n|---|---|---|---|---|\n",
     );
     for kind in &kinds {
         let of_kind = || effects.iter().filter(|(field, _)| field.kind == **kind);
@@ -63,7 +65,7 @@ pub(crate) fn page(
     }
     if !for_people.is_empty() {
         page.push_str(
-            "\n## Fields for people alone\n\n| kind | field | why it changes nothing |\n|---|---|---|\n",
+            "\n## Fields that mean nothing to a proxy\n\n| kind | field | why it changes nothing |\n|---|---|---|\n",
         );
         for (kind, path, why) in for_people {
             let _ = writeln!(page, "| {kind} | `{path}` | {why} |");
@@ -72,8 +74,11 @@ pub(crate) fn page(
     page
 }
 
-/// The field that two are parts of, below the root.
+/// The field that two are parts of, below the root; none for one field in two places.
 fn shared(one: &str, other: &str) -> Option<String> {
+    if one.rsplit('.').next() == other.rsplit('.').next() {
+        return None;
+    }
     let one = one.strip_suffix(".…").unwrap_or(one);
     let parts = one.split('.').zip(other.split('.')).take_while(|(one, other)| one == other);
     let parts: Vec<&str> = parts.map(|(part, _)| part).collect();

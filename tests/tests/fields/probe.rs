@@ -116,14 +116,11 @@ pub(crate) fn effect(field: &FieldPath, kinds: &Kinds, goldens: &[Golden]) -> Re
             };
         }
     }
-    if matches!(best, Effect::Absent | Effect::Silent) {
-        return Ok(told_around(field, kinds, goldens).unwrap_or(best));
-    }
     Ok(best)
 }
 
 /// The problem of what a field is part of, where that says that nothing of it is served.
-fn told_around(field: &FieldPath, kinds: &Kinds, goldens: &[Golden]) -> Option<Effect> {
+pub(crate) fn told_around(field: &FieldPath, kinds: &Kinds, goldens: &[Golden]) -> Option<Effect> {
     let mut path = field.path.as_str();
     loop {
         let around = FieldPath { kind: field.kind.clone(), path: path.to_owned() };

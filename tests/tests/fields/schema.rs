@@ -17,6 +17,15 @@ const SERVED: &[&str] = &[
     "WorkloadEntry",
 ];
 
+/// Kubernetes' own kinds: where the API server publishes each, under which name, and whether its fields are in `spec`.
+pub(crate) const NATIVE: &[(&str, &str, &str)] = &[
+    ("Service", "api/v1", "io.k8s.api.core.v1.ServiceSpec"),
+    ("EndpointSlice", "apis/discovery.k8s.io/v1", "io.k8s.api.discovery.v1.EndpointSlice"),
+];
+
+/// What every object has.
+const OF_ANY_OBJECT: [&str; 3] = ["apiVersion", "kind", "metadata"];
+
 /// A field of a kind, such as `http.match.headers.*.exact` of a VirtualService.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Path {
@@ -89,6 +98,16 @@ impl Kinds {
         Ok(Self(kinds))
     }
 
+    /// Adds one of Kubernetes' own kinds, out of what the API server publishes.
+    pub(crate) fn add(&mut self, kind: &str, name: &str, published: &Value) -> Result<()> {
+        let schemas = &published["components"]["schemas"];
+        let mut shape = shape(&resolved(&schemas[name], schemas));
+        let Shape::Object(fields) = &mut shape else { anyhow::bail!("{name} is published with no fields") };
+        fields.retain(|name, _| !OF_ANY_OBJECT.contains(&name.as_str()));
+        self.0.insert(kind.to_owned(), shape);
+        Ok(())
+    }
+
     /// Every leaf.
     pub(crate) fn fields(&self) -> BTreeSet<Path> {
         self.leaves().map(|(path, _)| path).collect()
@@ -112,10 +131,29 @@ impl Kinds {
     /// Every value of an object's `spec`, those within others too.
     pub(crate) fn occurrences(&self, object: &Value) -> Vec<Occurrence> {
         let mut found = Vec::new();
-        if let Some(shape) = object["kind"].as_str().and_then(|kind| self.0.get(kind)) {
-            occurrences(shape, &object["spec"], "", "spec", &[Step::Key("spec".to_owned())], &mut found);
+        let Some(kind) = object["kind"].as_str() else { return found };
+        if let Some(shape) = self.0.get(kind) {
+            if kind == "EndpointSlice" {
+                occurrences(shape, object, "", "", &[], &mut found);
+            } else {
+                occurrences(shape, &object["spec"], "", "spec", &[Step::Key("spec".to_owned())], &mut found);
+            }
         }
         found
+    }
+}
+
+/// A schema with what it refers to in its place.
+fn resolved(schema: &Value, schemas: &Value) -> Value {
+    let all = schema["allOf"].as_array().and_then(|all| all.first()).unwrap_or(schema);
+    if let Some(name) = all["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        return resolved(&schemas[name], schemas);
+    }
+    match schema {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), resolved(value, schemas))).collect())
+        }
+        other => other.clone(),
     }
 }
 
@@ -132,6 +170,8 @@ fn shape(schema: &Value) -> Shape {
         return Shape::Map(Box::new(shape(&schema["additionalProperties"])));
     }
     let choices = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // Kubernetes lists what is the same as nothing.
+    let choices = choices.filter(|choice| !choice.is_empty());
     Shape::Leaf(choices.map(str::to_owned).collect())
 }
 

@@ -10,8 +10,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use kube::api::DeleteParams;
 use pilotage_tests::kubernetes::{Installation, apply, own_address, resource};
 use pilotage_tests::{
-    Asker, Authority, Backend, Dialect, GrpcClient, Mesh, PATIENCE, Proxy, Told, calls, endpoint_slice,
-    eventually, service,
+    Asker, Authority, Backend, Caller, Dialect, GrpcClient, Mesh, PATIENCE, Proxy, Told, calls,
+    endpoint_slice, eventually, service,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;

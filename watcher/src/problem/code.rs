@@ -120,6 +120,14 @@ codes! {
     DuplicateSubset = "duplicate-subset", Warning;
     /// Gateway servers that cannot share a port.
     ConflictingGateways = "conflicting-gateways", Error, "IST0145";
+    /// A port of a Gateway that no Service in front of the gateway has.
+    UnexposedPort = "unexposed-port", Warning, "IST0162";
+    /// Gateways that share a certificate, so that clients may take a connection to one for a connection to the other.
+    SharedCertificate = "shared-certificate", Warning, "IST0138";
+    /// Rules for a host on the mesh that calls by a Gateway pass by.
+    BypassedRules = "bypassed-rules", Warning, "IST0140";
+    /// A selector that no workload has the labels of.
+    UnmatchedSelector = "unmatched-selector", Warning, "IST0127";
     /// A rule that no request can reach.
     UnreachableRule = "unreachable-rule", Warning, "IST0130";
     /// A plaintext protocol with TLS settings.

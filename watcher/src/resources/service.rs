@@ -24,6 +24,25 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// `sessionAffinity: ClientIP`.
     pub client_ip_affinity: bool,
+    /// For how many seconds a client that says nothing keeps its endpoint; API servers fill in 10,800, three hours.
+    #[serde(default)]
+    pub client_ip_seconds: Option<i32>,
+    /// `externalTrafficPolicy: Local`.
+    #[serde(default)]
+    pub external_traffic_local: bool,
+    /// `ipFamilies`: the family to prefer comes first.
+    #[serde(default)]
+    pub families: Vec<Family>,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
 }
 
 /// How a Service is reached.

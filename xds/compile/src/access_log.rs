@@ -6,25 +6,36 @@
 use std::collections::BTreeMap;
 
 use pilotage_watcher::resources::{AccessLogging, Telemetry, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, World};
+use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
 use crate::ir::{AccessLog, Comparison, LogEncoding};
 use crate::report::{Place, Report};
 use crate::settings::LogFormat;
+use crate::sidecar::Sidecar;
 use crate::{Group, ProxyKind, Settings};
 
-/// The log of every listener of a group.
-pub(crate) fn access_log(
+/// The logs of a group's listeners; none where nothing is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Logs {
+    /// Of calls that go out, at an edge too.
+    pub(crate) client: Option<AccessLog>,
+    /// Of calls that come in to a workload.
+    pub(crate) server: Option<AccessLog>,
+}
+
+/// The logs of a group.
+pub(crate) fn access_logs(
     world: &World,
     group: &Group,
     settings: &Settings,
+    sidecar: &Sidecar<'_>,
     report: &mut Report,
-) -> Option<AccessLog> {
+) -> Logs {
     let format = match group.kind {
         ProxyKind::Sidecar { .. } | ProxyKind::Intercepted => settings.access_logs.sidecar,
         ProxyKind::Gateway => settings.access_logs.gateway,
         // A gRPC client logs for itself.
-        ProxyKind::Grpc => return None,
+        ProxyKind::Grpc => return Logs::default(),
     };
     let of_settings = match format {
         LogFormat::Off => None,
@@ -32,17 +43,55 @@ pub(crate) fn access_log(
         LogFormat::Json => Some(LogEncoding::Json),
     };
     let usual = of_settings.map(|encoding| AccessLog { encoding, only: None });
-    let Some((telemetry, place)) = telemetry(world, group, settings, report) else { return usual };
-    let mut log = usual;
+    let mut logs = Logs { client: usual, server: usual };
+    let Some((telemetry, place)) = telemetry(world, group, settings, report) else { return logs };
     for (index, logging) in telemetry.spec.access_logging.iter().enumerate() {
         let place = place.field("accessLogging").index(index);
-        let side = logging.r#match.as_ref().and_then(|side| side.mode.as_deref());
-        // Every listener of ours is on the way out of a client, or at the edge, which counts as one.
-        if side != Some("SERVER") {
-            log = of_logging(logging, of_settings.unwrap_or(LogEncoding::Text), &place, report);
+        let (client, server) = sides(logging, &place, group.kind, sidecar, report);
+        let log = of_logging(logging, of_settings.unwrap_or(LogEncoding::Text), &place, report);
+        if client {
+            logs.client = log;
+        }
+        if server {
+            logs.server = log;
         }
     }
-    log
+    logs
+}
+
+/// Whether an entry is for calls that go out, and whether it is for those that come in.
+fn sides(
+    logging: &AccessLogging,
+    place: &Place,
+    kind: ProxyKind,
+    sidecar: &Sidecar<'_>,
+    report: &mut Report,
+) -> (bool, bool) {
+    let place = place.field("match.mode");
+    let mode = logging.r#match.as_ref().and_then(|side| side.mode.as_deref());
+    match mode {
+        None | Some("CLIENT_AND_SERVER") => (true, true),
+        Some("CLIENT") => (true, false),
+        Some("SERVER") => {
+            let takes_in = kind == ProxyKind::Intercepted || sidecar.ingress().next().is_some();
+            if kind == ProxyKind::Gateway {
+                let message = "a gateway is a client of what it calls: mode SERVER is for sidecars";
+                report.add(place.problem(Code::NoEffect, message).severity(Severity::Info));
+            } else if !takes_in {
+                let message = "calls to the workload pass the proxy only where they are redirected to it, or where \
+                               ingress of a Sidecar lists their port: none are logged";
+                let problem = place.problem(Code::NeedsInterception, message);
+                report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
+            }
+            (false, true)
+        }
+        Some(other) => {
+            let message = format!("{other:?} is not a side of a call; both are meant");
+            let problem = place.problem(Code::InvalidValue, message);
+            report.add(problem.hint("use CLIENT, SERVER or CLIENT_AND_SERVER"));
+            (true, true)
+        }
+    }
 }
 
 fn telemetry<'w>(

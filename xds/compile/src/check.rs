@@ -1,8 +1,10 @@
 //! What is wrong with a world whoever looks at it: every kind of proxy that could, each in every namespace.
 
+mod advice;
 mod viewers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 use pilotage_protocol::Name;
@@ -19,7 +21,12 @@ use crate::{Group, ProxyKind, Settings};
 ///
 /// A successor looks again at what changed alone.
 #[derive(Clone, Default)]
-pub struct Checkup(BTreeMap<Group, View>);
+pub struct Checkup {
+    catalog: Catalog,
+    views: BTreeMap<Group, View>,
+    /// What is wrong with objects that each do what they say, by what is configured and by which workloads there are.
+    advice: [Arc<[Problem]>; 2],
+}
 
 /// The world as one group sees it.
 #[derive(Clone, Default)]
@@ -32,9 +39,10 @@ struct View {
 /// Translates for everyone who could ask, and tells what is wrong, each thing once, sorted by object and field.
 ///
 /// Everyone is: a sidecar in every namespace, and one with every set of labels that a rule looks at; a gateway for
-/// every selector; a gRPC client of every Service port. What only gRPC clients cannot do is told as information,
-/// since nothing here says that there are any; and so is what only a sidecar can do to which connections are redirected,
-/// since nothing says that there are others. Who checks again and again keeps a [`Checkup`].
+/// every selector; a gRPC client of every Service port; and, where a Sidecar object holds and in one other namespace, a
+/// sidecar to which connections are redirected. What only gRPC clients cannot do is told as information, since nothing
+/// here says that there are any; so is what is wrong for redirected connections alone, and what only a sidecar can do
+/// that has them. Who checks again and again keeps a [`Checkup`].
 pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
     Checkup::default().follow(&Catalog::of(world, settings)).problems()
 }
@@ -42,35 +50,60 @@ pub fn check(world: &World, settings: &Settings) -> Vec<Problem> {
 impl Checkup {
     /// The checkup of a later catalog.
     pub fn follow(&self, catalog: &Catalog) -> Self {
-        let viewers = viewers::viewers(catalog.world(), catalog.settings(), self.0.keys());
+        let (world, settings) = (catalog.world(), catalog.settings());
+        let viewers = viewers::viewers(world, settings, self.views.keys());
         let none = View::default();
         let view = |(group, asked): (Group, BTreeSet<Name>)| {
-            let view = self.0.get(&group).unwrap_or(&none).follow(catalog, &group, &asked);
+            let view = self.views.get(&group).unwrap_or(&none).follow(catalog, &group, &asked);
             (group, view)
         };
-        Self(viewers.into_iter().map(view).collect())
+        let is_as_before = self.catalog.settings() == settings
+            && world.changes_since(self.catalog.world()).config.is_empty();
+        let of_config = match is_as_before {
+            true => self.advice[0].clone(),
+            false => advised(|report| advice::of_config(world, settings, report)),
+        };
+        let of_workloads = advised(|report| advice::unmatched_selectors(world, report));
+        Self {
+            catalog: catalog.clone(),
+            views: viewers.into_iter().map(view).collect(),
+            advice: [of_config, of_workloads],
+        }
     }
 
     /// What is wrong, each thing once, sorted by object and field.
     pub fn problems(&self) -> Vec<Problem> {
         let mut report = Report::default();
-        let (of_clients, of_proxies): (Vec<_>, Vec<_>) =
-            self.0.iter().partition(|(group, _)| group.kind == ProxyKind::Grpc);
-        for (_, view) in of_proxies {
-            report.extend(view.problems());
-        }
-        for problem in of_clients.into_iter().flat_map(|(_, view)| view.problems()) {
+        let of_kind = |wanted: fn(ProxyKind) -> bool| {
+            let views = self.views.iter().filter(move |(group, _)| wanted(group.kind));
+            views.flat_map(|(_, view)| view.problems())
+        };
+        report.extend(of_kind(|kind| !matches!(kind, ProxyKind::Grpc | ProxyKind::Intercepted)));
+        report.extend(self.advice.iter().flat_map(|advice| advice.iter().cloned()));
+        // What is known already is not made less by who else sees it.
+        report.extend(of_kind(|kind| kind == ProxyKind::Intercepted).map(as_information));
+        for problem in of_kind(|kind| kind == ProxyKind::Grpc) {
             report.add(match problem.code {
-                Code::NotForGrpcClients => problem.severity(Severity::Info),
+                Code::NotForGrpcClients => as_information(problem),
                 _ => problem,
             });
         }
         let unless_redirected = |problem: Problem| match problem.code {
-            Code::NeedsInterception => problem.severity(Severity::Info),
+            Code::NeedsInterception => as_information(problem),
             _ => problem,
         };
         report.into_problems().into_iter().map(unless_redirected).collect()
     }
+}
+
+fn as_information(problem: Problem) -> Problem {
+    problem.severity(Severity::Info)
+}
+
+fn advised(advise: impl FnOnce(&mut Report)) -> Arc<[Problem]> {
+    let mut report = Report::default();
+    advise(&mut report);
+    report.into_problems().into()
 }
 
 impl View {

@@ -13,18 +13,18 @@ mod warmup;
 
 use std::sync::Arc;
 
-use pilotage_watcher::Code;
 use pilotage_watcher::resources::ConnectionPool;
+use pilotage_watcher::{Code, Severity};
 
 use crate::credentials::Credentials;
 use crate::endpoints::Spread;
 use crate::hosts::{Host, Members, Port, Resolve};
-use crate::ir::{CONNECT_TIMEOUT, Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Upstream};
+use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Streaming, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
 use crate::rules::HostRule;
-use crate::{Group, ProxyKind};
+use crate::{Group, ProxyKind, Settings};
 
 pub(crate) use balancer::balancer;
 
@@ -34,7 +34,7 @@ pub(crate) fn cluster(
     port: &Port,
     subset: &str,
     rule: Option<&HostRule>,
-    group: &Group,
+    (group, settings): (&Group, &Settings),
     credentials: &mut Credentials<'_>,
     report: &mut Report,
 ) -> Option<(Cluster, Spread)> {
@@ -52,9 +52,14 @@ pub(crate) fn cluster(
             by_name(host, names.get(&port.number), *resolve, group.kind, report)?
         }
     };
-    let (balancer, _) = balancer(&policy, group.kind, report);
-    let spread = locality::spread(host, &policy, group, report);
-    let pool = pool::pool(&policy, port.protocol, report);
+    let (balancer, keys) = balancer(host, &policy, group.kind, report);
+    let discovery = match passes_through(&policy) && group.kind == ProxyKind::Intercepted {
+        true => Discovery::Original { port: None },
+        false => discovery,
+    };
+    tell_unused(port, &policy, &discovery, &keys, report);
+    let (spread, localities) = locality::spread(host, &policy, balancer, (group, settings), report);
+    let pool = pool::pool(&policy, port.protocol, settings, report);
     if group.kind == ProxyKind::Grpc {
         proxyless::unknown_limits(&policy, report);
     }
@@ -77,9 +82,9 @@ pub(crate) fn cluster(
         upstream,
         warmup: warmup::warmup(&policy, balancer, group.kind, report),
         balancer,
-        weighted_localities: matches!(spread, Spread::Shares(_)),
+        localities,
         proxy_protocol: proxy_protocol(&policy, group.kind, report),
-        connect_timeout: pool.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        connect_timeout: pool.connect_timeout.unwrap_or(settings.connect_timeout.0),
         limits: pool.limits,
         connections: pool.connections,
         tls,
@@ -101,7 +106,7 @@ pub(crate) fn pool_of(
     report: &mut Report,
 ) -> Cluster {
     let policy = Policy { connection_pool: Some((written, place.clone())), ..Policy::default() };
-    let pool = pool::pool(&policy, protocol, report);
+    let pool = pool::pool(&policy, protocol, &Settings::default(), report);
     Cluster {
         connect_timeout: pool.connect_timeout.unwrap_or(cluster.connect_timeout),
         limits: pool.limits,
@@ -157,7 +162,66 @@ fn by_name(
 }
 
 /// What requests to a cluster are hashed by; empty where its balancer does not hash.
-pub(crate) fn hash_by(port: &Port, subset: &str, rule: Option<&HostRule>, kind: ProxyKind) -> Vec<HashBy> {
+pub(crate) fn hash_by(
+    host: &Host,
+    port: &Port,
+    subset: &str,
+    rule: Option<&HostRule>,
+    kind: ProxyKind,
+) -> Vec<HashBy> {
     let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
-    balancer(&policy, kind, &mut Report::default()).1
+    balancer(host, &policy, kind, &mut Report::default()).1
+}
+
+/// How connections to a cluster are kept from which no request is read, and where that is written.
+pub(crate) fn streaming(
+    host: &Host,
+    port: &Port,
+    subset: &str,
+    rule: Option<&HostRule>,
+    kind: ProxyKind,
+) -> (Streaming, Option<Place>) {
+    let policy = rule.map(|rule| effective(rule, port.number, subset)).unwrap_or_default();
+    let (_, keys) = balancer(host, &policy, kind, &mut Report::default());
+    let of_pool = policy.connection_pool.as_ref().map(|(pool, _)| streaming_of(pool)).unwrap_or_default();
+    let place = match of_pool == Streaming::default() {
+        true => policy.load_balancer.map(|(_, place)| place.field("consistentHash")),
+        false => policy.connection_pool.map(|(_, place)| place.field("tcp")),
+    };
+    (Streaming { by_source: keys.contains(&HashBy::SourceAddress), ..of_pool }, place)
+}
+
+/// How a pool that stands by itself keeps connections from which no request is read.
+pub(crate) fn streaming_of(pool: &ConnectionPool) -> Streaming {
+    pool.tcp.as_ref().map(pool::streaming).unwrap_or_default()
+}
+
+/// Whether connections are to go where they were going.
+fn passes_through(policy: &Policy<'_>) -> bool {
+    policy.load_balancer.as_ref().is_some_and(|(written, _)| written.simple.as_deref() == Some("PASSTHROUGH"))
+}
+
+/// Says what of a balancer does nothing for how a port's endpoints are found, or for what it carries.
+fn tell_unused(
+    port: &Port,
+    policy: &Policy<'_>,
+    discovery: &Discovery,
+    keys: &[HashBy],
+    report: &mut Report,
+) {
+    let Some((_, place)) = policy.load_balancer.as_ref() else { return };
+    if matches!(discovery, Discovery::Original { .. }) && !passes_through(policy) {
+        let message = "redirected connections to a host without an address of its own go where they were going: no \
+                       endpoint is chosen";
+        let problem = place.problem(Code::NoEffect, message).severity(Severity::Info);
+        report.add(problem.hint("give the Service a cluster IP"));
+    } else if port.protocol.is_opaque() && keys.iter().any(|key| *key != HashBy::SourceAddress) {
+        let message = format!(
+            "port {} is opaque TCP, from which no request is read: connections are hashed by nothing, and \
+             endpoints are random",
+            port.number
+        );
+        let problem = place.field("consistentHash").problem(Code::NoEffect, message);
+        report.add(problem.hint("set useSourceIp, or declare the port's protocol: grpc, http2 or http"));
+    }
 }

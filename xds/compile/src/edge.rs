@@ -9,7 +9,7 @@ mod chains;
 mod server;
 mod tls;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -19,14 +19,16 @@ use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 use crate::blueprint::Blueprint;
 use crate::credentials::Credentials;
 use crate::ir::{Edge, Entry, Listener, RouteTable, VirtualHost};
-use crate::report::Place;
+use crate::report::{Place, Report};
 use crate::routing::{Routing, Scope};
+use crate::workload::Doors;
 
 pub(crate) use binding::check;
 use server::{Handling, Socket, handling};
 pub(crate) use tls::tls as server_tls;
 
 /// A server of a Gateway that selects the proxy.
+#[derive(Clone)]
 pub(crate) struct Bound<'w> {
     pub(crate) server: &'w Server,
     /// `namespace/name` of its Gateway.
@@ -37,14 +39,23 @@ pub(crate) struct Bound<'w> {
 }
 
 impl Bound<'_> {
+    /// The port that the server is written for, which is not the one that is listened on where a Service leads there.
+    fn number(&self) -> u16 {
+        u16::try_from(self.server.port.number).unwrap_or(0)
+    }
+
     fn is_grpc_web(&self) -> bool {
         self.server.port.protocol.eq_ignore_ascii_case("GRPC-WEB")
     }
 }
 
 /// Listeners and routes of the Gateways that select the group.
+///
+/// The port of a server is that of a Service in front of the gateway: what is listened on is where that leads. A port
+/// that no such Service has is listened on as it is.
 pub(crate) fn listeners(
     world: &World,
+    doors: &Doors,
     scope: &Scope<'_>,
     routing: &Routing<'_>,
     credentials: &mut Credentials<'_>,
@@ -59,10 +70,13 @@ pub(crate) fn listeners(
             let place = place(gateway, index);
             let Some((socket, handling)) = handling(server, &place, &mut blueprint.report) else { continue };
             let bound = bound(gateway, server, place, handling);
-            let servers = sockets.entry(socket).or_default();
-            match servers.first().filter(|first| !first.handling.goes_with(handling)) {
-                None => servers.push(bound),
-                Some(first) => blueprint.report.add(conflict(&bound, socket.0, first)),
+            let (number, address) = socket;
+            for port in behind(number, doors, &bound, &mut blueprint.report) {
+                let servers = sockets.entry((port, address)).or_default();
+                match servers.first().filter(|first| !first.handling.goes_with(handling)) {
+                    None => servers.push(bound.clone()),
+                    Some(first) => blueprint.report.add(conflict(&bound, port, first)),
+                }
             }
         }
     }
@@ -83,6 +97,25 @@ pub(crate) fn listeners(
             blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source });
         }
     }
+}
+
+/// The ports that are listened on for a server of this one.
+fn behind(number: u16, doors: &Doors, bound: &Bound<'_>, report: &mut Report) -> BTreeSet<u16> {
+    if let Some(targets) = doors.get(&number).filter(|targets| !targets.is_empty()) {
+        return targets.clone();
+    }
+    // A Gateway may name the port of the proxy itself.
+    if !doors.is_empty() && !doors.contains_key(&number) && !doors.values().any(|own| own.contains(&number)) {
+        let ports: Vec<String> = doors.keys().map(ToString::to_string).collect();
+        let message = format!(
+            "no Service in front of the gateway has port {number}: nobody who calls a Service gets there; its ports \
+             are {}",
+            ports.join(", ")
+        );
+        let problem = bound.place.field("port.number").problem(Code::UnexposedPort, message);
+        report.add(problem.hint("add the port to the Service, or write one that it has"));
+    }
+    BTreeSet::from([number])
 }
 
 fn place(gateway: &WithMeta<Gateway>, index: usize) -> Place {
@@ -132,7 +165,7 @@ fn route_table(
     routing: &Routing<'_>,
     blueprint: &mut Blueprint,
 ) {
-    let mut hosts = binding::hosts(port, servers, scope, routing, &mut blueprint.report);
+    let mut hosts = binding::hosts(servers, scope, routing, &mut blueprint.report);
     if hosts.is_empty() {
         hosts.push(nothing(port));
     }

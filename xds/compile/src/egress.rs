@@ -10,10 +10,15 @@ use std::sync::Arc;
 use pilotage_watcher::Code;
 
 use crate::blueprint::Blueprint;
-use crate::ir::{Action, Backend, Edge, Entry, Forward, HeaderEdits, Listener, Rule, VirtualHost};
+use crate::hosts::Host;
+use crate::ir::{
+    Action, Address, Backend, Branch, Capture, Edge, Entry, Forward, HeaderEdits, Intake, Listener, Rule,
+    Service, Side, VirtualHost,
+};
+use crate::passage::{Passage, Taken, by_name, passage};
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
-use crate::routing::{MeshTable, Scope, Via, target};
+use crate::routing::{MeshTable, Routing, Scope, Via, target};
 use crate::sidecar::Sidecar;
 
 pub(crate) use listed::listed;
@@ -67,45 +72,73 @@ pub(crate) fn unknown_authority(
     }
 }
 
+/// What the listener of an opaque port does.
+#[derive(Default)]
+struct PortPlan<'a> {
+    branches: Vec<Branch>,
+    taken: Taken,
+    /// The host that has what no branch takes, and whether only for want of another: one of TLS is known by its name.
+    otherwise: Option<(&'a Host, Service, bool)>,
+}
+
 /// Listeners for opaque ports: what connects to 127.0.0.1 and the Service's port reaches the Service.
 ///
-/// Several Services may have one port; the oldest takes it, or the first by namespace and name.
-pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, blueprint: &mut Blueprint) {
+/// Several Services may have one port: TLS tells them apart by the server name, and of the rest the oldest takes it, or
+/// the first by namespace and name.
+pub(crate) fn opaque(egress_port: u16, scope: &Scope<'_>, routing: &Routing<'_>, blueprint: &mut Blueprint) {
     let mut hosts: Vec<_> = scope.hosts.iter().collect();
     hosts.sort_by_key(|host| (host.created, &host.namespace, &host.name));
-    let mut owners = BTreeMap::new();
+    let mut plans: BTreeMap<u16, PortPlan<'_>> = BTreeMap::new();
     for host in hosts {
         for port in host.ports.iter().filter(|port| port.protocol.is_opaque()) {
             let place = Place::new(host.source.clone(), "spec.ports");
-            if port.number == egress_port {
-                let message =
-                    format!("port {} is the egress listener's own: it is not listened on", port.number);
-                blueprint.report.add(
-                    place
-                        .problem(Code::NoEffect, message)
-                        .hint("set EGRESS_PORT of the node to another port"),
-                );
-                continue;
-            }
-            if let Some(owner) = owners.get(&port.number) {
-                let message = format!(
-                    "port {} of 127.0.0.1 leads to {owner}, which comes first: {} is not reached by it",
-                    port.number, host.name
-                );
-                blueprint.report.add(
-                    place
-                        .problem(Code::NoEffect, message)
-                        .hint("give the Service a port of its own, or declare an HTTP protocol"),
-                );
-                continue;
-            }
-            owners.insert(port.number, host.name.clone());
+            // Its rules and its policy decide.
+            scope.hosts.note(&host.name);
             let name: Arc<str> = format!("{LOOPBACK}_{}", port.number).into();
-            let cluster = host.cluster_name(port.number, "").into();
-            let entry = Entry::Tcp { address: LOOPBACK, port: port.number, cluster };
-            let listener =
-                Listener { name: name.clone(), entry, log: None, source: Some(host.source.clone()) };
-            blueprint.listeners.insert(name, listener);
+            if port.number == egress_port || blueprint.listeners.contains_key(&name) {
+                let message = format!("port {} is another listener's: it is not listened on", port.number);
+                let hint = "set EGRESS_PORT of the node to another port, or give the Service one";
+                blueprint.report.add(place.problem(Code::NoEffect, message).hint(hint));
+                continue;
+            }
+            let plan = plans.entry(port.number).or_default();
+            let Passage { mut branches, otherwise } =
+                passage(host, port, scope, routing, &mut blueprint.report);
+            let has_name = port.protocol == Protocol::Tls;
+            if has_name {
+                branches.extend(by_name(host, otherwise.clone(), &branches));
+            }
+            plan.branches.extend(plan.taken.leave_all(host, port, branches, &mut blueprint.report));
+            match &plan.otherwise {
+                Some((owner, _, false)) if !has_name => {
+                    let message = format!(
+                        "port {} of 127.0.0.1 leads to {}, which comes first: {} is not reached by it",
+                        port.number, owner.name, host.name
+                    );
+                    blueprint.report.add(
+                        place
+                            .problem(Code::NoEffect, message)
+                            .hint("give the Service a port of its own, or declare an HTTP protocol"),
+                    );
+                }
+                Some((_, _, true)) if !has_name => plan.otherwise = Some((host, otherwise, false)),
+                Some(_) => {}
+                None => plan.otherwise = Some((host, otherwise, has_name)),
+            }
         }
+    }
+    for (port, plan) in plans {
+        let Some((owner, otherwise, _)) = plan.otherwise else { continue };
+        let name: Arc<str> = format!("{LOOPBACK}_{port}").into();
+        let capture = Capture {
+            address: Address::Socket(LOOPBACK, port),
+            intake: Intake::Own,
+            side: Side::Outbound,
+            branches: plan.branches,
+            otherwise: Some(otherwise),
+        };
+        let entry = Entry::Captured(capture);
+        let source = Some(owner.source.clone());
+        blueprint.listeners.insert(name.clone(), Listener { name, entry, log: None, source });
     }
 }

@@ -11,9 +11,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::World;
-use pilotage_watcher::resources::{self, Transport, WorkloadEntry};
+use pilotage_watcher::resources::{self, Family, Transport, WorkloadEntry};
 
-use crate::hosts::{Family, Members, Port, endpoint_port};
+use crate::hosts::{Members, Port, endpoint_port};
 pub(crate) use spread::{HOSTNAME, REGION, Spread, ZONE, covers, label_of_failover, of_location};
 
 use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};

@@ -13,7 +13,7 @@ mod trace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilotage_watcher::resources::WorkloadEntry;
+use pilotage_watcher::resources::{Family, WorkloadEntry};
 use pilotage_watcher::{Code, ObjectKey, Problem};
 
 pub(crate) use index::{HostIndex, TouchedHosts};
@@ -69,6 +69,8 @@ pub(crate) struct Alias {
 pub(crate) struct Preference {
     /// Only endpoints on the caller's machine are called: `internalTrafficPolicy: Local`.
     pub(crate) only_same_node: bool,
+    /// All calls of one client address go to one endpoint: `sessionAffinity: ClientIP`.
+    pub(crate) same_for_client: bool,
     /// Labels of places, of which endpoints that share more with the caller come first: `trafficDistribution`.
     pub(crate) near: &'static [&'static str],
 }
@@ -76,7 +78,8 @@ pub(crate) struct Preference {
 /// Where a host's endpoints come from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Members {
-    /// The EndpointSlices of a Service of the same namespace.
+    /// The EndpointSlices of a Service of the same namespace; of a Pod with an address of each family that of one is
+    /// called.
     Slices { service: Arc<str>, headless: bool, family: Family },
     /// A list, with the port on the endpoint of each Service port.
     Listed { entries: Arc<[WorkloadEntry]>, targets: Arc<BTreeMap<u16, u16>> },
@@ -86,14 +89,6 @@ pub(crate) enum Members {
     Destination,
     /// Names to resolve, by port.
     Dns { names: BTreeMap<u16, Vec<DnsEndpoint>>, resolve: Resolve },
-}
-
-/// Which address is called of a Pod that has one of each family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Family {
-    #[default]
-    V4,
-    V6,
 }
 
 /// What becomes of the answers of a resolver.

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blueprint::Blueprint;
-use crate::clusters::pool_of;
-use crate::interception::{ANY, BLACK_HOLE, INBOUND_PORT, insert, opaque};
+use crate::clusters::{pool_of, streaming_of};
+use crate::interception::{ANY, BLACK_HOLE, INBOUND_PORT, insert};
 use crate::ir::{
     Action, Address, Backend, Branch, Capture, Cluster, Discovery, Forward, HeaderEdits, Intake, RetryPolicy,
-    RouteTable, Rule, Service, Side, Speaks, Upstream, VirtualHost,
+    RouteTable, Rule, Service, Side, Speaks, Streaming, Upstream, VirtualHost,
 };
+use crate::passage::to;
 use crate::protocol::Protocol;
 use crate::sidecar::Sidecar;
 use crate::workload::Served;
@@ -45,7 +46,7 @@ pub(crate) fn redirected(
         ..Cluster::plain(PASSTHROUGH.into(), Discovery::Original { port: None }, Upstream::AsClient)
     };
     blueprint.clusters.insert(onward.name.clone(), onward);
-    let mut branches = vec![branch(INBOUND_PORT, Speaks::Anything, opaque(BLACK_HOLE))];
+    let mut branches = vec![branch(INBOUND_PORT, Speaks::Anything, to(BLACK_HOLE))];
     if listed.is_empty() {
         for (port, own) in served.iter().filter(|(port, _)| **port != INBOUND_PORT) {
             let cluster = Cluster {
@@ -56,7 +57,8 @@ pub(crate) fn redirected(
             let cluster = limited(cluster, own.protocol, sidecar, blueprint);
             blueprint.clusters.insert(cluster.name.clone(), cluster);
             let name = format!("{}:{}", own.host, own.port);
-            branches.extend(port_branches(*port, own.protocol, &name, blueprint));
+            let streaming = sidecar.inbound_pool().map(|(pool, _)| streaming_of(pool)).unwrap_or_default();
+            branches.extend(port_branches(*port, own.protocol, &name, streaming, blueprint));
         }
     }
     branches.extend(listed);
@@ -65,7 +67,7 @@ pub(crate) fn redirected(
         intake: Intake::Kept,
         side: Side::Inbound,
         branches,
-        otherwise: Some(opaque(PASSTHROUGH)),
+        otherwise: Some(to(PASSTHROUGH)),
     };
     insert("virtualInbound".into(), capture, blueprint);
 }
@@ -100,18 +102,26 @@ fn limited(
 }
 
 /// The branches of a port of the workload.
-fn port_branches(port: u16, protocol: Protocol, name: &str, blueprint: &mut Blueprint) -> Vec<Branch> {
+fn port_branches(
+    port: u16,
+    protocol: Protocol,
+    name: &str,
+    streaming: Streaming,
+    blueprint: &mut Blueprint,
+) -> Vec<Branch> {
     let cluster = cluster_name(port);
+    let clusters = vec![(cluster.clone(), 1)];
+    let opaque = Service::Opaque { name: cluster.clone(), clusters, streaming };
     if !protocol.is_http() {
-        return vec![branch(port, Speaks::Anything, opaque(&cluster))];
+        return vec![branch(port, Speaks::Anything, opaque)];
     }
     let service = routed(&cluster, protocol, name, blueprint);
     match protocol {
         // Neither is a fallback of the other for Envoy, so both plaintext and TLS are named.
         Protocol::Sniffed => vec![
             branch(port, Speaks::Http, service),
-            branch(port, Speaks::Plaintext, opaque(&cluster)),
-            branch(port, Speaks::Anything, opaque(&cluster)),
+            branch(port, Speaks::Plaintext, opaque.clone()),
+            branch(port, Speaks::Anything, opaque),
         ],
         _ => vec![branch(port, Speaks::Anything, service)],
     }

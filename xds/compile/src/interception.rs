@@ -18,8 +18,9 @@ use crate::ir::{
     Address, Branch, Capture, Cluster, Discovery, Entry, Intake, Listener, RouteTable, Service, Side, Speaks,
     Upstream,
 };
+use crate::passage::{Taken, passage, to};
 use crate::protocol::Protocol;
-use crate::report::Place;
+use crate::report::{Place, Report};
 use crate::routing::{Authority, MeshTable, Routing, Scope};
 use crate::sidecar::Sidecar;
 
@@ -40,15 +41,18 @@ pub(crate) const BLACK_HOLE: &str = "BlackHoleCluster";
 #[derive(Default)]
 struct PortPlan {
     branches: Vec<Branch>,
+    taken: Taken,
     speaks_http: bool,
     grpc_web: bool,
     /// The host that has what no branch takes.
     otherwise: Option<(Service, Arc<str>)>,
 }
 
-/// Connections that go to a cluster as they are.
-pub(crate) fn opaque(cluster: &str) -> Service {
-    Service::Opaque { name: cluster.into(), clusters: vec![(cluster.into(), 1)] }
+impl PortPlan {
+    /// Adds what is free of a host's branches.
+    fn take(&mut self, host: &Host, port: &Port, branches: Vec<Branch>, report: &mut Report) {
+        self.branches.extend(self.taken.leave_all(host, port, branches, report));
+    }
 }
 
 /// How requests name a port of a host where they come redirected, by the listener of that port; not those that are the
@@ -85,7 +89,7 @@ pub(crate) fn outbound(
         subnets: Vec::new(),
         speaks: Speaks::Anything,
         tls: None,
-        service: opaque(BLACK_HOLE),
+        service: to(BLACK_HOLE),
         source: None,
     };
     let dispatcher = Capture {
@@ -93,7 +97,7 @@ pub(crate) fn outbound(
         intake: Intake::Dispatched,
         side: Side::Outbound,
         branches: vec![guard],
-        otherwise: Some(opaque(elsewhere)),
+        otherwise: Some(to(elsewhere)),
     };
     insert("virtualOutbound".into(), dispatcher, blueprint);
     let mut hosts: Vec<&Host> = scope.hosts.iter().collect();
@@ -149,7 +153,7 @@ fn whole_port(port: u16, plan: PortPlan, elsewhere: &str, blueprint: &mut Bluepr
         intake: Intake::Handed,
         side: Side::Outbound,
         branches,
-        otherwise: Some(plan.otherwise.map_or_else(|| opaque(elsewhere), |(service, _)| service)),
+        otherwise: Some(plan.otherwise.map_or_else(|| to(elsewhere), |(service, _)| service)),
     };
     insert(format!("{ANY}_{port}").into(), capture, blueprint);
 }
@@ -175,7 +179,7 @@ fn sniffed(host: &Host, port: &Port, scope: &Scope<'_>, routing: &Routing<'_>, b
         service: Service::Http { routes, grpc_web: false },
         source: None,
     };
-    let otherwise = opaque(&host.cluster_name(port.number, ""));
+    let otherwise = passage(host, port, scope, routing, &mut blueprint.report).otherwise;
     streams::at_addresses(host, port.number, &[branch], &otherwise, blueprint);
 }
 

@@ -29,6 +29,7 @@ mod ir;
 mod methods;
 mod outline;
 mod parts;
+mod passage;
 mod pattern;
 mod policy;
 mod protocol;
@@ -49,8 +50,8 @@ pub use check::{Checkup, check};
 pub use compiled::{Compiled, compile, compile_endpoints, compile_secrets};
 pub use group::{DEFAULT_EGRESS_PORT, Group, LabelKeys, Location, ProxyKind, pod_names};
 pub use settings::{
-    AccessLogs, DefaultRetries, LogFormat, OutboundTrafficPolicy, Retries, Settings, UndeclaredPorts,
-    UnknownMethods,
+    AccessLogs, DefaultRetries, H2UpgradePolicy, Keepalive, LocalityLoadBalancing, LogFormat,
+    OutboundTrafficPolicy, RegionFailover, Retries, Settings, UndeclaredPorts, UnknownMethods,
 };
 pub use sources::Sources;
 pub use table::{ENCODER_REVISION, pretend_encoder_revision};

@@ -18,7 +18,7 @@ use imbl::ordmap::DiffItem;
 use pilotage_protocol::Name;
 use pilotage_watcher::{Kind, NamespacedName, ObjectKey, Problem, Touched};
 
-use crate::access_log::access_log;
+use crate::access_log::access_logs;
 use crate::blueprint::AssignmentPlan;
 use crate::catalog::Catalog;
 use crate::credentials::SecretPlan;
@@ -30,6 +30,7 @@ use crate::report::Report;
 use crate::routing::{MeshTable, Routing, Scope};
 use crate::rules::{self, Rules};
 use crate::sidecar::Sidecar;
+use crate::workload::{Doors, doors};
 use crate::{Group, ProxyKind};
 
 use clusters::Clusters;
@@ -46,6 +47,8 @@ pub(crate) struct Outline {
     hosts: HostTable,
     /// Whether a Sidecar object leaves hosts out.
     is_scoped: bool,
+    /// The hosts that routes lead to, which are known where a Sidecar object holds.
+    destinations: Arc<BTreeSet<Name>>,
     clusters: Parts<Clusters>,
     /// The virtual hosts of sidecars.
     mesh: Mesh,
@@ -53,6 +56,8 @@ pub(crate) struct Outline {
     filed: Parts<()>,
     whole: Option<Arc<Part<Whole>>>,
     raw: Arc<RawResources>,
+    /// The ports of the Services that lead to a gateway.
+    doors: Arc<Doors>,
     /// What is wrong with objects that are for the group as a whole.
     problems: Arc<[Problem]>,
     raw_problems: Arc<[Problem]>,
@@ -100,12 +105,13 @@ impl Outline {
             None => Touched::default(),
             Some(_) => world.changes_since(self.catalog.world()),
         };
+        let is_sidecar = |key: &ObjectKey| key.kind == Kind::Sidecar;
+        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(is_sidecar));
         // Where a Sidecar object holds, routes bring the hosts that they lead to.
-        let brings = |key: &ObjectKey| matches!(key.kind, Kind::Sidecar | Kind::VirtualService);
-        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(brings));
+        let brought = sidecar.destinations().symmetric_difference(&self.destinations);
         let knows = |host: &Host| sidecar.knows(&host.namespace, &host.name, group);
         let hosts = match known.filter(|_| is_same_choice) {
-            Some(known) => self.hosts.follow(catalog.hosts(), known, group, knows),
+            Some(known) => self.hosts.follow(catalog.hosts(), (known, group), brought, knows),
             None => HostTable::of(catalog.hosts(), group, knows),
         };
         let mut changes = self.changes(catalog, &hosts, known.is_none(), &touched);
@@ -116,16 +122,20 @@ impl Outline {
             // A gateway is given the Secrets of its own namespace.
             changes.secrets = true;
         }
+        let doors = self.doors(catalog, group, known == Some(group), &touched);
+        changes.whole |= doors != self.doors;
         let view = Hosts::new(&hosts);
         let rules = Rules::new(catalog.rules());
         let scope = Scope { group, settings, hosts: &view, rules: &rules, methods: catalog.methods() };
         let routing = Routing::new(catalog.claims(), scope, &sidecar);
         let mut next = Self {
+            doors,
             catalog: catalog.clone(),
             group: Some(group.clone()),
             asked: Arc::new(asked.clone()),
             hosts: hosts.clone(),
             is_scoped: sidecar.is_limited(),
+            destinations: sidecar.destinations().clone(),
             ..self.clone()
         };
         let mut difference = Difference { everything: changes.everything, ..Difference::default() };
@@ -141,8 +151,8 @@ impl Outline {
         changes.whole |= group.kind == ProxyKind::Intercepted
             && (touched.config.iter().any(serves)
                 || touched.endpoints.iter().any(|(namespace, _)| *namespace == group.namespace));
-        let log = access_log(world, group, settings, &mut report);
-        next.follow_whole(&changes, (&scope, &routing, &sidecar), log, &mut difference);
+        let logs = access_logs(world, group, settings, &sidecar, &mut report);
+        next.follow_whole(&changes, (&scope, &routing, &sidecar), logs, &mut difference);
         let mut clusters = std::mem::take(&mut next.clusters);
         clusters::follow(&mut clusters, &changes, next.choice(self), world, &scope, &mut difference);
         next.clusters = clusters;
@@ -159,6 +169,19 @@ impl Outline {
         }
         difference.touched = touched;
         (next, difference)
+    }
+
+    /// The ports of the Services that lead to a gateway, of which the next world may have others.
+    fn doors(&self, catalog: &Catalog, group: &Group, is_same: bool, touched: &Touched) -> Arc<Doors> {
+        let is_own = |namespace: &str| *group.namespace == *namespace;
+        let of_services =
+            touched.config.iter().any(|key| key.kind == Kind::Service && is_own(&key.namespace));
+        let of_slices = touched.endpoints.iter().any(|(namespace, _)| is_own(namespace));
+        match group.kind {
+            ProxyKind::Gateway if is_same && !of_services && !of_slices => self.doors.clone(),
+            ProxyKind::Gateway => Arc::new(doors(catalog.world(), group)),
+            ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Grpc => Arc::default(),
+        }
     }
 
     fn changes(&self, catalog: &Catalog, hosts: &HostTable, is_first: bool, touched: &Touched) -> Changes {

@@ -39,7 +39,7 @@ pub(crate) use destination::target;
 pub(crate) use domains::MeshTable;
 pub(crate) use index::{ClaimIndex, Named};
 pub(crate) use rule::{Via, rules};
-pub(crate) use stream::{StreamRule, server_name_rules, tcp_rule};
+pub(crate) use stream::{StreamRule, server_name_rules, tcp_rules};
 pub(crate) use virtual_host::{
     Authority, Naming, Reach, domains, mesh_hosts, mesh_table, namings, service_host, usual,
 };

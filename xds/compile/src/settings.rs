@@ -1,7 +1,10 @@
 //! What an operator can set about translation; every field has a default, and the settings file embeds the struct.
 
+use pilotage_watcher::resources::{Failover, LocalityLb, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::ir::CONNECT_TIMEOUT;
 
 /// Settings of the translation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +24,79 @@ pub struct Settings {
     pub retries: Retries,
     /// Access logs where no Telemetry object says anything about them.
     pub access_logs: AccessLogs,
+    /// How long a connection may take to be made where no DestinationRule says so. Default `10s`.
+    pub connect_timeout: Span,
+    /// Keepalive of TCP where no DestinationRule says anything about it. Unset: none, but for the pings of HTTP/2.
+    pub tcp_keepalive: Option<Keepalive>,
+    /// What ports that are declared `http` are spoken to in where no DestinationRule says so. Default `doNotUpgrade`.
+    pub h2_upgrade_policy: H2UpgradePolicy,
+    /// Which localities are called where neither a DestinationRule nor the Service says so.
+    pub locality_load_balancing: LocalityLoadBalancing,
+}
+
+/// Keepalive of TCP; what is unset is the system's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Keepalive {
+    /// After how many probes without an answer a connection is dead.
+    pub probes: Option<u32>,
+    /// For how long a connection is silent before the first.
+    pub time: Option<Span>,
+    /// Between two.
+    pub interval: Option<Span>,
+}
+
+/// Which HTTP is spoken to ports that leave a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum H2UpgradePolicy {
+    /// HTTP/1.1.
+    #[default]
+    DoNotUpgrade,
+    /// HTTP/2.
+    Upgrade,
+}
+
+/// Which localities are called; it needs `outlierDetection`, without which nothing tells that a locality fails.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LocalityLoadBalancing {
+    /// Whether nearer ones come first. Default true.
+    pub enabled: bool,
+    /// Which region comes after the caller's own.
+    pub failover: Vec<RegionFailover>,
+    /// Labels, as `key` or `key=value`, by which endpoints are ranked in place of regions and zones: those that share
+    /// more of them with the caller, the first before all, come first.
+    pub failover_priority: Vec<String>,
+}
+
+/// Which region comes after another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegionFailover {
+    /// The region of the caller.
+    pub from: String,
+    /// The one that takes over.
+    pub to: String,
+}
+
+impl LocalityLoadBalancing {
+    /// As a DestinationRule would say it.
+    pub(crate) fn as_rule(&self) -> LocalityLb {
+        let failover = |entry: &RegionFailover| Failover { from: entry.from.clone(), to: entry.to.clone() };
+        LocalityLb {
+            distribute: Vec::new(),
+            failover: self.failover.iter().map(failover).collect(),
+            failover_priority: self.failover_priority.clone(),
+            enabled: Some(self.enabled),
+        }
+    }
+}
+
+impl Default for LocalityLoadBalancing {
+    fn default() -> Self {
+        Self { enabled: true, failover: Vec::new(), failover_priority: Vec::new() }
+    }
 }
 
 /// Retries, however they come about.
@@ -115,6 +191,10 @@ impl Default for Settings {
             default_retries: DefaultRetries::default(),
             retries: Retries::default(),
             access_logs: AccessLogs::default(),
+            connect_timeout: Span(CONNECT_TIMEOUT),
+            tcp_keepalive: None,
+            h2_upgrade_policy: H2UpgradePolicy::default(),
+            locality_load_balancing: LocalityLoadBalancing::default(),
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pilotage_watcher::resources::{TargetPort, Transport};
-use pilotage_watcher::{Code, ObjectKey, World};
+use pilotage_watcher::resources::{Service, TargetPort, Transport, WithMeta};
+use pilotage_watcher::{Code, ObjectKey, Problem, World};
 
 use crate::Group;
 use crate::hosts::{Host, Hosts, Members, Port};
@@ -59,16 +59,7 @@ pub(crate) fn served(
                     continue;
                 };
                 if first.protocol != port.protocol {
-                    let message = format!(
-                        "port {} leads to port {target} of the workload, which {} declares to carry another \
-                         protocol: that one is taken",
-                        port.number, first.source
-                    );
-                    let place = Place::new(host.source.clone(), "spec.ports");
-                    let problem = place.problem(Code::ConflictingPorts, message);
-                    report.add(
-                        problem.hint("declare one protocol for a port in every Service of the workload"),
-                    );
+                    report.add(conflict(&host.source, port.number, &target.to_string(), &first.source));
                 }
             }
         }
@@ -76,14 +67,58 @@ pub(crate) fn served(
     served
 }
 
+/// The problem of a port that leads where another object's leads, under another protocol.
+pub(crate) fn conflict(source: &ObjectKey, port: u16, target: &str, first: &ObjectKey) -> Problem {
+    let message = format!(
+        "port {port} leads to port {target} of the workload, which {first} declares to carry another protocol: that \
+         one is taken"
+    );
+    let problem = Place::new(source.clone(), "spec.ports").problem(Code::ConflictingPorts, message);
+    problem.hint("declare one protocol for a port in every Service of the workload")
+}
+
+/// Ports of Services, each with those of the workload that it leads to.
+pub(crate) type Doors = BTreeMap<u16, BTreeSet<u16>>;
+
+/// The ports of the Services that lead to a group's workload.
+pub(crate) fn doors(world: &World, group: &Group) -> Doors {
+    let mut doors = Doors::new();
+    for service in world.services_in(&group.namespace).filter(|service| selects(service, group)) {
+        for port in service.spec.ports.iter().filter(|port| port.transport == Transport::Tcp) {
+            let name = &service.meta.name;
+            let targets = match &port.target {
+                TargetPort::Number(number) => BTreeSet::from([*number]),
+                TargetPort::Name(_) => named(world, &group.namespace, name, &port.name),
+                TargetPort::Same => BTreeSet::from([port.port]),
+            };
+            doors.entry(port.port).or_default().extend(targets);
+        }
+    }
+    doors
+}
+
+fn selects(service: &WithMeta<Service>, group: &Group) -> bool {
+    let selector = &service.spec.selector;
+    let has = |(key, value): (&Arc<str>, &Arc<str>)| group.labels.get(key) == Some(value);
+    !selector.is_empty() && selector.iter().all(has)
+}
+
+/// The numbers that a port of a Service leads to by the name of a container's port: one, but where Pods differ.
+fn named(world: &World, namespace: &str, service: &str, port: &str) -> BTreeSet<u16> {
+    let slices = world.slices_of(namespace, service).into_iter();
+    slices
+        .flat_map(|slice| &slice.spec.ports)
+        .filter(|own| *own.name == *port && own.transport == Transport::Tcp && own.port != 0)
+        .map(|own| own.port)
+        .collect()
+}
+
 /// Whether the workload is among the endpoints of a host.
 fn is_behind(world: &World, host: &Host, group: &Group) -> bool {
     match &host.members {
-        Members::Slices { service, .. } => world.service(&host.namespace, service).is_some_and(|service| {
-            let selector = &service.spec.selector;
-            let has = |(key, value): (&Arc<str>, &Arc<str>)| group.labels.get(key) == Some(value);
-            !selector.is_empty() && selector.iter().all(has)
-        }),
+        Members::Slices { service, .. } => {
+            world.service(&host.namespace, service).is_some_and(|service| selects(service, group))
+        }
         Members::Selected { labels, .. } => !labels.is_empty() && group.has_labels(&**labels),
         Members::Listed { .. } | Members::Dns { .. } | Members::Destination => false,
     }
@@ -104,13 +139,7 @@ fn targets(world: &World, host: &Host, port: &Port) -> BTreeSet<u16> {
     });
     match written.map(|own| &own.target) {
         Some(TargetPort::Number(number)) => BTreeSet::from([*number]),
-        Some(TargetPort::Name(_)) => world
-            .slices_of(&host.namespace, service)
-            .into_iter()
-            .flat_map(|slice| &slice.spec.ports)
-            .filter(|own| own.name == port.name && own.transport == Transport::Tcp && own.port != 0)
-            .map(|own| own.port)
-            .collect(),
+        Some(TargetPort::Name(_)) => named(world, &host.namespace, service, &port.name),
         Some(TargetPort::Same) | None => BTreeSet::from([port.number]),
     }
 }

@@ -260,12 +260,12 @@ impl Collection {
 
 /// The share of one resource in the hash of a set: sums of it do not depend on order.
 pub(crate) fn entry_hash(resource: &Resource) -> u64 {
-    hash_of(resource.name(), resource.version())
+    hash_of(resource.name().as_bytes(), resource.version())
 }
 
 /// The same of a name and a version.
-pub(crate) fn hash_of(name: &str, version: Version) -> u64 {
-    xxh3_64_with_seed(name.as_bytes(), version.0)
+pub(crate) fn hash_of(name: &[u8], version: Version) -> u64 {
+    xxh3_64_with_seed(name, version.0)
 }
 
 impl Default for Collection {
@@ -355,6 +355,43 @@ mod tests {
         assert!(last.logged_names <= LOG_NAMES);
         assert!(last.steps_since(&first).is_none());
         assert_eq!(names(&last.changed_since(&first)), ["a"]);
+    }
+
+    /// A short history is read from the log, and not found out by a comparison of everything.
+    #[test]
+    fn recent_changes_are_remembered_step_by_step() {
+        let states: Vec<Collection> = (0..5).fold(vec![Collection::default()], |mut states, step| {
+            let latest = states.last().expect("a state");
+            states.push(latest.with_changes([resource("a", &step.to_string())], []));
+            states
+        });
+        for (later, newer) in states.iter().enumerate().skip(1) {
+            for (earlier, older) in states.iter().enumerate().take(later + 1).skip(1) {
+                let steps = newer.steps_since(older).expect("an ancestor that is remembered");
+                assert_eq!(steps.count(), later - earlier);
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_known_whether_anything_has_a_time_to_live() {
+        let mortal = || resource("a", "1").with_ttl(std::time::Duration::from_secs(1));
+        let mixed: Collection = [mortal(), resource("b", "1")].into_iter().collect();
+        assert!(mixed.is_mortal());
+        assert!(!mixed.with_changes([], [Name::from("a")]).is_mortal());
+        assert!(!mixed.with_changes([resource("a", "2")], []).is_mortal());
+        assert!(mixed.with_changes([], [Name::from("b")]).is_mortal());
+    }
+
+    #[test]
+    fn a_history_has_a_bound() {
+        let mut state = Collection::default();
+        for step in 0..LOG_NAMES {
+            let names = ["a", "b", "c"].map(|name| resource(name, &step.to_string()));
+            state = state.with_changes(names, []);
+            assert!(state.logged_names <= LOG_NAMES);
+        }
+        assert!(state.log.iter().map(|step| step.names.len()).sum::<usize>() > LOG_NAMES - 3, "it is used");
     }
 
     #[test]

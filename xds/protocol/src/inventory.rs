@@ -4,7 +4,7 @@
 //! and a count can tell. A client that fools it fools nobody but itself.
 
 use crate::collection::hash_of;
-use crate::{Collection, Interest};
+use crate::{Collection, Interest, Version};
 
 /// Names and versions, as `initial_resource_versions` lists them (R49).
 ///
@@ -14,7 +14,7 @@ use crate::{Collection, Interest};
 /// let state: Collection = [Resource::new("a", "one"), Resource::new("b", "two")].into_iter().collect();
 /// let mut held = Inventory::default();
 /// for resource in state.iter() {
-///     held.add(resource.name(), &resource.version().to_string());
+///     held.add(resource.name().as_bytes(), resource.version().to_string());
 /// }
 /// assert!(held.is_all_of(&state, &Interest::new(Wildcard::Legacy, [])));
 /// assert!(!held.is_all_of(&state, &Interest::new(Wildcard::None, ["a".into()])));
@@ -29,12 +29,13 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Adds what the client has under a name.
-    pub fn add(&mut self, name: &str, version: &str) {
+    /// Adds what the client has under a name. Both are taken as bytes: what is no text equals nothing.
+    pub fn add(&mut self, name: impl AsRef<[u8]>, version: impl AsRef<[u8]>) {
         self.count += 1;
+        let name = name.as_ref();
         // Names of this form have several spellings; versions of another form were never sent.
-        match version.parse() {
-            Ok(version) if !name.starts_with("xdstp:") => {
+        match Version::from_digits(version.as_ref()) {
+            Some(version) if !name.starts_with(b"xdstp:") => {
                 self.hash = self.hash.wrapping_add(hash_of(name, version));
             }
             _ => self.is_vague = true,

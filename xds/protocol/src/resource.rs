@@ -45,6 +45,23 @@ impl fmt::Display for Version {
     }
 }
 
+impl Version {
+    /// Reads the 16 digits that [`Version`]'s `Display` writes, and nothing else; many times as fast as parsing.
+    pub(crate) fn from_digits(digits: &[u8]) -> Option<Self> {
+        let digits: &[u8; 16] = digits.try_into().ok()?;
+        let mut number = 0;
+        for digit in digits {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            number = number << 4 | u64::from(value);
+        }
+        Some(Self(number))
+    }
+}
+
 impl FromStr for Version {
     type Err = std::num::ParseIntError;
 

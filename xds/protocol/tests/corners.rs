@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pilotage_protocol::{
-    ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference, Request,
-    RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing, Version,
-    Wildcard,
+    ClientFeatures, ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference,
+    Request, RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing,
+    Version, Wildcard,
 };
 
 const CLUSTER: ResourceType = ResourceType::Cluster;
@@ -44,6 +44,19 @@ fn clients_are_told_by_how_they_call_themselves() {
         ("äöü", ClientProfile::Unknown),
     ] {
         assert_eq!(ClientProfile::from_user_agent(name), profile, "{name}");
+    }
+}
+
+#[test]
+fn features_are_those_that_a_client_lists() {
+    let (ttl, wrapped) = ("xds.config.supports-resource-ttl", "xds.config.resource-in-sotw");
+    for (listed, features) in [
+        (vec![ttl], ClientFeatures { ttl: true, wrapped_in_sotw: false }),
+        (vec!["something else", wrapped], ClientFeatures { ttl: false, wrapped_in_sotw: true }),
+        (vec![wrapped, ttl], ClientFeatures { ttl: true, wrapped_in_sotw: true }),
+        (vec![], ClientFeatures::default()),
+    ] {
+        assert_eq!(ClientFeatures::listed(listed.iter().copied()), features, "{listed:?}");
     }
 }
 
@@ -108,6 +121,16 @@ fn an_interest_is_empty_without_names_and_wildcard_and_lives_while_it_is_had() {
     assert!(Interest::default().is_empty());
     assert!(!Interest::new(Wildcard::None, names()).is_empty());
     assert!(!Interest::new(Wildcard::Explicit, []).is_empty());
+    let hash =
+        |wildcard, names: &[&str]| Interest::new(wildcard, names.iter().map(|&name| name.into())).hash();
+    let hashes = [
+        hash(Wildcard::None, &["a", "b"]),
+        hash(Wildcard::None, &["a"]),
+        hash(Wildcard::None, &["ab"]),
+        hash(Wildcard::Explicit, &["a", "b"]),
+    ];
+    assert!((1..hashes.len()).all(|index| !hashes[..index].contains(&hashes[index])), "{hashes:?}");
+    assert_eq!(hash(Wildcard::None, &["b", "a"]), hashes[0]);
     let interest = Interest::new(Wildcard::Legacy, names());
     let weak = interest.downgrade();
     assert_eq!(weak.upgrade(), Some(interest.clone()));
@@ -121,6 +144,8 @@ fn contents_are_counted() {
     let some = Contents::Some([resource("a", ""), resource("b", "")].into());
     assert_eq!((whole.len(), whole.is_empty(), some.len(), some.is_empty()), (1, false, 2, false));
     assert!(Contents::Some(Arc::default()).is_empty());
+    assert!(Contents::Whole(Arc::default()).is_empty() && Collection::default().is_empty());
+    assert!(!Collection::from_iter([resource("a", "")]).is_empty());
 }
 
 #[test]
@@ -173,6 +198,43 @@ fn holdings_tell_what_was_sent_and_accepted_and_what_waits() {
     assert_eq!(session.poll_timeout(), Some(now + wait));
     session.handle_timeout(now + wait);
     assert_eq!(session.poll_timeout(), None);
+}
+
+/// The names of the request before stand, and before the first request there are none, which is the wildcard.
+#[test]
+fn repeated_names_are_those_of_the_request_before() {
+    let now = Instant::now();
+    let mut session = Session::new(Dialect::Sotw, ClientProfile::Envoy, SessionConfig::default(), now);
+    let snapshot = |revision, content: &str| {
+        let clusters: Collection = [resource("a", content), resource("b", content)].into_iter().collect();
+        Snapshot::new(Revision(revision)).with(CLUSTER, Arc::new(clusters))
+    };
+    let say = |session: &mut Session, nonce: String, names: Names| {
+        let request = Request { resource_type: CLUSTER, nonce, error: None, names };
+        session.handle_request(now, request).expect("a request");
+    };
+    let repeated = |version: &str| Names::Repeated { version: version.to_owned() };
+    let exactly = |names: &[&str]| {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        Names::Exactly { names, version: String::new() }
+    };
+    session.handle_snapshot(now, &snapshot(1, "one"));
+    say(&mut session, String::new(), repeated(""));
+    let all = session.poll_response().expect("everything");
+    assert_eq!(all.resources.len(), 2);
+    say(&mut session, all.nonce.to_string(), exactly(&["a"]));
+    session.handle_snapshot(now, &snapshot(2, "two"));
+    let one = session.poll_response().expect("what is named");
+    assert_eq!(one.resources.len(), 1);
+    say(&mut session, one.nonce.to_string(), repeated(&one.version.to_string()));
+    session.handle_snapshot(now, &snapshot(3, "three"));
+    assert_eq!(session.poll_response().expect("what is named").resources.len(), 1);
+
+    // As a first request it may say which version the client has.
+    let mut session = Session::new(Dialect::Sotw, ClientProfile::Envoy, SessionConfig::default(), now);
+    session.handle_snapshot(now, &snapshot(1, "one"));
+    say(&mut session, String::new(), repeated(&all.version.to_string()));
+    assert!(session.poll_response().is_none(), "the client has it");
 }
 
 #[test]

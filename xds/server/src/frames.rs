@@ -11,6 +11,8 @@ use tonic::body::Body;
 
 /// A flag for compression, and the length.
 const HEADER: usize = 5;
+/// How much of a message may be made room for before it arrives.
+const ROOM: usize = 256 << 10;
 
 pub(crate) struct Requests {
     body: Body,
@@ -59,8 +61,20 @@ impl Requests {
             if self.buffer.is_empty() && frame_len(&data, self.limit)? == Some(data.len()) {
                 return Ok(Some(data.slice(HEADER..)));
             }
+            self.make_room(data.len())?;
             self.buffer.extend_from_slice(&data);
         }
+    }
+
+    /// Makes room for the message that has begun, so that it is not moved again and again while it grows: for more of
+    /// it only as it arrives, since a length is easily said.
+    fn make_room(&mut self, more: usize) -> Result<(), Status> {
+        if self.buffer.capacity() - self.buffer.len() < more
+            && let Some(len) = frame_len(&self.buffer, self.limit)?
+        {
+            self.buffer.reserve(len.saturating_sub(self.buffer.len()).min(ROOM).max(more));
+        }
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, Status> {

@@ -97,23 +97,32 @@ impl<'a> Outline<'a> {
 }
 
 /// The next field, if it is one of bytes.
+#[inline]
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
-    let (tag, WireType::LengthDelimited) = decode_key(rest).ok()? else {
-        return None;
+    // A large request has thousands of fields, nearly all of them as short as this.
+    let (tag, len) = if let &[key @ 0..0x80, len @ 0..0x80, ref after @ ..] = *rest {
+        if key & 7 != WireType::LengthDelimited as u8 || key >> 3 == 0 {
+            return None;
+        }
+        *rest = after;
+        (u32::from(key >> 3), usize::from(len))
+    } else {
+        let (tag, WireType::LengthDelimited) = decode_key(rest).ok()? else {
+            return None;
+        };
+        (tag, usize::try_from(decode_varint(rest).ok()?).ok()?)
     };
-    let len = usize::try_from(decode_varint(rest).ok()?).ok()?;
     let content = rest.get(..len)?;
     *rest = &rest[len..];
     Some((tag, content))
 }
 
-/// The name and the version of an entry of a map.
-fn entry(mut content: &[u8]) -> Option<(&str, &str)> {
+/// The name and the version of an entry of a map, of which it is not known yet whether they are text.
+fn entry(mut content: &[u8]) -> Option<(&[u8], &[u8])> {
     let ((1, name), (2, version)) = (next_field(&mut content)?, next_field(&mut content)?) else {
         return None;
     };
-    let texts = (std::str::from_utf8(name).ok()?, std::str::from_utf8(version).ok()?);
-    content.is_empty().then_some(texts)
+    content.is_empty().then_some((name, version))
 }
 
 #[cfg(test)]

@@ -154,7 +154,8 @@ async fn serve_protected(
                 let of_connection = (routes.clone(), spawner.clone());
                 let connection =
                     protect(socket, protection.clone(), of_connection, shutdown.clone(), config.clone());
-                let connection = tasks::run(spawner, connection, cut.clone().cancelled_owned());
+                // Boxed here: each future that it is handed to would otherwise have room for it as well.
+                let connection = tasks::run(spawner, Box::pin(connection), cut.clone().cancelled_owned());
                 connections.spawn(async move {
                     if let Err(error) = connection.await {
                         debug!(%error, "a connection ends with an error");

@@ -33,10 +33,35 @@ pub struct EnvoyOptions {
     /// Sidecar: iptables redirect the workload's connections to it, the outgoing to 15001 and the incoming to 15006
     #[arg(long, conflicts_with_all = ["egress_port", "tcp_egress"])]
     pub intercepted: bool,
+    /// Sidecar: the Service port that the workload is an endpoint of, such as `cart:50051` or `cart.shop.svc.cluster.local:50051`.
+    /// Zone-aware load balancing compares its zones with those of what is called
+    #[arg(long, value_name = "NAME:PORT", value_parser = own_service)]
+    pub own_service: Option<OwnService>,
     /// The folder for the small files through which Envoy reads certificates and tokens anew when they change
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
 }
+
+/// A Service port that a workload is an endpoint of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnService {
+    /// The name, in full or as it is in the workload's own namespace.
+    pub name: String,
+    /// The port of the Service.
+    pub port: u16,
+}
+
+fn own_service(text: &str) -> Result<OwnService, String> {
+    let (name, port) = text.rsplit_once(':').ok_or("write a name and a port, such as cart:50051")?;
+    let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| format!("{port:?} is no port"))?;
+    if name.is_empty() {
+        return Err("there is no name before the port".to_owned());
+    }
+    Ok(OwnService { name: name.to_owned(), port })
+}
+
+/// The name of the cluster of the workload itself.
+const LOCAL_CLUSTER: &str = "local_cluster";
 
 /// What an Envoy stands in front of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -84,7 +109,7 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> anyhow::Result<(Value, Vec<
     if let Some(filters) = trust.http_filters {
         cluster["typed_extension_protocol_options"][PROTOCOL_OPTIONS]["http_filters"] = filters;
     }
-    let bootstrap = json!({
+    let mut bootstrap = json!({
         "node": identity,
         "admin": {"address": address(options.admin)},
         "dynamic_resources": {
@@ -104,7 +129,33 @@ pub fn envoy(node: &Node, options: &EnvoyOptions) -> anyhow::Result<(Value, Vec<
             "static_layer": {"re2": {"max_program_size": {"error_level": 32768}}},
         }]},
     });
+    if let Some(own) = &options.own_service {
+        anyhow::ensure!(
+            options.kind == Kind::Sidecar,
+            "only a sidecar has a Service of its own: remove --own-service"
+        );
+        bootstrap["cluster_manager"] = json!({"local_cluster_name": LOCAL_CLUSTER});
+        if let Some(clusters) = bootstrap["static_resources"]["clusters"].as_array_mut() {
+            clusters.push(local_cluster(own, &node.namespace));
+        }
+    }
     Ok((bootstrap, trust.files))
+}
+
+/// The cluster by which Envoy knows in which zones the workload itself runs: the assignment of its Service.
+fn local_cluster(own: &OwnService, namespace: &str) -> Value {
+    let name = match own.name.contains('.') {
+        true => own.name.clone(),
+        false => format!("{}.{namespace}.svc.cluster.local", own.name),
+    };
+    // What nobody knows is not waited for: without it calls go to all zones alike.
+    let source = json!({"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "1s"});
+    json!({
+        "name": LOCAL_CLUSTER,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "eds_cluster_config": {"eds_config": source, "service_name": format!("outbound|{}||{name}", own.port)},
+    })
 }
 
 fn xds_cluster(node: &Node) -> Value {

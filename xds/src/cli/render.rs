@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         reading.positions.place(&mut problem);
         eprintln!("{problem}");
     }
-    let group = Group::of(&node(args), &LabelKeys::of(&world));
+    let group = Group::of(&node(args), &LabelKeys::of(&world, &settings.translation));
     let names: BTreeSet<Name> = args.names.iter().map(|name| Name::from(name.as_str())).collect();
     let compiled = compile(&world, &group, &settings.translation, &names, None);
     for problem in compiled.problems() {

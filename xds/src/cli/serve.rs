@@ -192,7 +192,7 @@ async fn serve_until_told(settings: &Settings, ready: &ReadyArgs) -> anyhow::Res
     let first_translation =
         readiness.task(format!("{}, and the first translation", sources.names().join(", ")));
     let cache = Cache::new();
-    let grouping = Grouping::default();
+    let grouping = Grouping::new(&settings.translation);
     let assign = grouping.clone();
     let ads = AdsConfig { authenticator, ..AdsConfig::default() };
     let (ads, clients) = Ads::new(cache.clone(), move |node| assign.of(node), ads, shutdown.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use pilotage_compile::{Group, LabelKeys, pod_names};
+use pilotage_compile::{Group, LabelKeys, Settings, pod_names};
 use pilotage_protos::discovery::Node;
 use pilotage_watcher::{Kind, ObjectKey, Workloads, World};
 
@@ -11,7 +11,7 @@ use pilotage_watcher::{Kind, ObjectKey, Workloads, World};
 const AWAITED: usize = 4096;
 
 /// The function from node to group, shared by the server, which asks, and the pipeline, which keeps it current.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Grouping(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
@@ -23,6 +23,12 @@ struct Known {
 }
 
 impl Grouping {
+    /// One that looks at what these settings look at, whatever the world.
+    pub fn new(settings: &Settings) -> Self {
+        let keys = LabelKeys::of(&World::default(), settings);
+        Self(Arc::new(RwLock::new(Known { keys, ..Known::default() })))
+    }
+
     /// The group of a node.
     pub fn of(&self, node: &Node) -> Group {
         // Held to the end, so that no news comes between the look and the note of what was not found.

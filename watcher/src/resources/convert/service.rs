@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::metadata::shared;
 use super::{below, invalid, meta, port};
-use crate::resources::{Service, ServiceAddress, ServicePort, TargetPort, Transport, WithMeta};
+use crate::resources::{Family, Service, ServiceAddress, ServicePort, TargetPort, Transport, WithMeta};
 use crate::{Code, Kind, ObjectKey, Problem};
 
 /// What matters of a Service, and what is wrong with it.
@@ -67,16 +67,38 @@ pub fn service(service: v1::Service) -> (WithMeta<Service>, Vec<Problem>) {
             problems.push(problem.on(key.clone(), format!("spec.ports[{index}]")));
         }
     }
+    let of_client = spec.session_affinity_config.and_then(|config| config.client_ip);
+    let families = families(spec.ip_families.unwrap_or_default(), &key, &mut problems);
     let spec = Service {
         address,
         ports,
+        families,
         selector: shared(spec.selector),
         internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         traffic_distribution: spec.traffic_distribution.map(Into::into),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
         client_ip_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
+        client_ip_seconds: of_client.and_then(|of_client| of_client.timeout_seconds),
+        external_traffic_local: spec.external_traffic_policy.as_deref() == Some("Local"),
     };
     (WithMeta { meta, spec }, problems)
+}
+
+fn families(written: Vec<String>, key: &ObjectKey, problems: &mut Vec<Problem>) -> Vec<Family> {
+    let mut families = Vec::new();
+    for (index, family) in written.iter().enumerate() {
+        match family.as_str() {
+            "IPv4" => families.push(Family::V4),
+            "IPv6" => families.push(Family::V6),
+            other => {
+                let problem =
+                    Problem::new(Code::InvalidValue, format!("{other:?} is not a family of addresses"));
+                let place = format!("spec.ipFamilies[{index}]");
+                problems.push(problem.hint("write IPv4 or IPv6").on(key.clone(), place));
+            }
+        }
+    }
+    families
 }
 
 fn service_port(found: v1::ServicePort) -> Result<ServicePort, Box<Problem>> {

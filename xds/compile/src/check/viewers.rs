@@ -111,10 +111,16 @@ fn sidecars(world: &World, namespaces: BTreeSet<Arc<str>>) -> BTreeSet<Group> {
     };
     let mut groups: BTreeSet<Group> =
         namespaces.iter().map(|namespace| group(namespace, Labels::new())).collect();
+    // One stands for all: of each namespace it would be too many.
+    let mut redirected: BTreeSet<Group> = groups.iter().take(1).cloned().collect();
     for service in world.virtual_services() {
-        let matches = service.spec.http.iter().flat_map(|rule| &rule.r#match);
-        for condition in matches.filter(|condition| !condition.source_labels.is_empty()) {
-            groups.insert(group(&service.meta.namespace, labels(&condition.source_labels)));
+        let of_http = service.spec.http.iter().flat_map(|rule| &rule.r#match);
+        let of_http = of_http.map(|condition| &condition.source_labels);
+        let of_tls = service.spec.tls.iter().flat_map(|rule| &rule.r#match);
+        let of_tcp = service.spec.tcp.iter().flat_map(|rule| &rule.r#match);
+        let of_streams = of_tls.chain(of_tcp).map(|condition| &condition.source_labels);
+        for wanted in of_http.chain(of_streams).filter(|wanted| !wanted.is_empty()) {
+            groups.insert(group(&service.meta.namespace, labels(wanted)));
         }
     }
     for rule in world.destination_rules() {
@@ -124,7 +130,9 @@ fn sidecars(world: &World, namespaces: BTreeSet<Arc<str>>) -> BTreeSet<Group> {
     }
     for sidecar in world.sidecars() {
         let selected = sidecar.spec.workload_selector.as_ref().map(|selector| labels(&selector.labels));
-        groups.insert(group(&sidecar.meta.namespace, selected.unwrap_or_default()));
+        let selected = group(&sidecar.meta.namespace, selected.unwrap_or_default());
+        redirected.insert(selected.clone());
+        groups.insert(selected);
     }
     for telemetry in world.telemetries() {
         let selected = telemetry.spec.selector.as_ref().map(|selector| labels(&selector.match_labels));
@@ -133,6 +141,7 @@ fn sidecars(world: &World, namespaces: BTreeSet<Arc<str>>) -> BTreeSet<Group> {
     for resources in world.envoy_resources() {
         groups.insert(group(&resources.meta.namespace, labels(&resources.spec.proxies.labels)));
     }
+    groups.extend(redirected.into_iter().map(|group| Group { kind: ProxyKind::Intercepted, ..group }));
     groups
 }
 

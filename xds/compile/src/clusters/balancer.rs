@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use pilotage_watcher::Code;
 use pilotage_watcher::resources::{ConsistentHash, HttpCookie};
+use pilotage_watcher::{Code, Severity};
 
 use crate::ProxyKind;
+use crate::hosts::Host;
 use crate::ir::{Balancer, HashBy};
 use crate::pattern;
 use crate::policy::Policy;
@@ -15,27 +16,38 @@ use crate::report::{Place, Report};
 const MAX_RING: u64 = 8 * 1024 * 1024;
 const MAX_TABLE: u64 = 5_000_011;
 
-/// The balancer of a policy, and the keys of a hash.
-pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report) -> (Balancer, Vec<HashBy>) {
+/// The ring of a Service whose clients are to stay with their endpoints, as large as Istio's default.
+const AFFINITY: Balancer = Balancer::RingHash { minimum_size: 1024 };
+
+/// The balancer of a policy for a host, and the keys of a hash.
+pub(crate) fn balancer(
+    host: &Host,
+    policy: &Policy<'_>,
+    kind: ProxyKind,
+    report: &mut Report,
+) -> (Balancer, Vec<HashBy>) {
     let usual = match kind {
         // Two of the gRPC implementations refuse a cluster with LEAST_REQUEST.
         ProxyKind::Grpc => Balancer::RoundRobin,
         ProxyKind::Sidecar { .. } | ProxyKind::Intercepted | ProxyKind::Gateway => Balancer::LeastRequest,
     };
-    let Some((written, place)) = &policy.load_balancer else { return (usual, Vec::new()) };
-    if written.zone_aware_lb_setting.as_ref().is_some_and(|setting| setting.enabled != Some(false)) {
-        let problem = place.field("zoneAwareLbSetting").not_supported("every zone is used alike");
-        report.add(
-            problem
-                .hint("use localityLbSetting with outlierDetection, or trafficDistribution of the Service"),
-        );
+    let Some((written, place)) = &policy.load_balancer else { return unwritten(host, usual, kind, report) };
+    let simple = written.simple.as_deref().filter(|simple| *simple != "UNSPECIFIED");
+    if written.consistent_hash.is_none() && simple.is_none() {
+        return unwritten(host, usual, kind, report);
+    }
+    if host.preference.same_for_client {
+        let message = "the loadBalancer of a DestinationRule for the Service says how endpoints are chosen: this does \
+                       not hold";
+        let place = Place::new(host.source.clone(), "spec.sessionAffinity");
+        report.add(place.problem(Code::NoEffect, message).severity(Severity::Info));
     }
     if let Some(hash) = &written.consistent_hash {
         let place = place.field("consistentHash");
         return (ring(hash, &place, report), keys(hash, &place, kind, report));
     }
-    let balancer = match written.simple.as_deref() {
-        None | Some("UNSPECIFIED") => usual,
+    let balancer = match simple {
+        None => usual,
         Some(simple @ ("LEAST_REQUEST" | "LEAST_CONN")) => {
             if simple == "LEAST_CONN" {
                 report.add(place.field("simple").deprecated("LEAST_REQUEST, which means the same"));
@@ -58,10 +70,12 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
         Some("RANDOM") => Balancer::Random,
         Some("PASSTHROUGH") => {
-            let message = "PASSTHROUGH needs traffic that is intercepted, which is not supported yet: the usual \
-                           balancer is used";
-            let problem = place.field("simple").problem(Code::NotSupported, message);
-            report.add(problem.hint("name the endpoints, by a Service or a ServiceEntry"));
+            if kind != ProxyKind::Intercepted {
+                let message = "only a sidecar to which connections are redirected knows where a call was going: the \
+                               usual balancer is used";
+                let problem = place.field("simple").problem(Code::NeedsInterception, message);
+                report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
+            }
             usual
         }
         Some(other) => {
@@ -76,6 +90,30 @@ pub(crate) fn balancer(policy: &Policy<'_>, kind: ProxyKind, report: &mut Report
         }
     };
     (balancer, Vec::new())
+}
+
+/// The balancer where no rule names one: by the client's address where the Service asks for that
+/// (`sessionAffinity: ClientIP`) and the proxy sees it.
+fn unwritten(host: &Host, usual: Balancer, kind: ProxyKind, report: &mut Report) -> (Balancer, Vec<HashBy>) {
+    if !host.preference.same_for_client {
+        return (usual, Vec::new());
+    }
+    let (code, message) = match kind {
+        ProxyKind::Intercepted | ProxyKind::Gateway => return (AFFINITY, vec![HashBy::SourceAddress]),
+        ProxyKind::Sidecar { .. } => (
+            Code::NeedsInterception,
+            "to a sidecar to which nothing is redirected every call comes from 127.0.0.1: sessionAffinity does not \
+             hold for its calls, which are balanced one by one",
+        ),
+        ProxyKind::Grpc => (
+            Code::NotForGrpcClients,
+            "proxyless gRPC clients hash by headers alone: sessionAffinity does not hold for their calls, which are \
+             balanced one by one",
+        ),
+    };
+    let problem = Place::new(host.source.clone(), "spec.sessionAffinity").problem(code, message);
+    report.add(problem.hint("hash calls by a header, with consistentHash in a DestinationRule"));
+    (usual, Vec::new())
 }
 
 fn ring(hash: &ConsistentHash, place: &Place, report: &mut Report) -> Balancer {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use pilotage_watcher::Code;
 use pilotage_watcher::resources::{HttpPool, Span, TcpPool};
 
-use crate::ir::{Connections, Limits, Retries, TcpKeepalive, Upstream};
+use crate::ir::{Connections, Limits, Retries, Streaming, TcpKeepalive, Upstream};
 use crate::policy::Policy;
 use crate::protocol::Protocol;
 use crate::report::{Place, Report};
+use crate::{H2UpgradePolicy, Settings};
 
 /// Pings on HTTP/2 connections where nothing says otherwise, by which a peer that is gone is found out.
 const HTTP2_KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
@@ -22,23 +23,38 @@ pub(super) struct Pool {
     pub(super) upstream: Upstream,
 }
 
-pub(super) fn pool(policy: &Policy<'_>, protocol: Protocol, report: &mut Report) -> Pool {
+pub(super) fn pool(
+    policy: &Policy<'_>,
+    protocol: Protocol,
+    settings: &Settings,
+    report: &mut Report,
+) -> Pool {
+    let usual = match settings.h2_upgrade_policy {
+        H2UpgradePolicy::DoNotUpgrade => Upstream::Http1,
+        H2UpgradePolicy::Upgrade => Upstream::Http2,
+    };
     let mut pool = Pool {
         connect_timeout: None,
         limits: Limits::default(),
         connections: Connections::default(),
-        upstream: Upstream::Http1,
+        upstream: usual,
     };
     if let Some((written, place)) = &policy.connection_pool {
         if let Some(tcp) = &written.tcp {
             of_tcp(&mut pool, tcp, &place.field("tcp"), report);
-            if protocol.is_opaque() {
-                opaque_durations(tcp, &place.field("tcp"), report);
-            }
         }
         if let Some(http) = &written.http {
             of_http(&mut pool, http, protocol, &place.field("http"), report);
         }
+    }
+    if let Some(usual) = settings.tcp_keepalive.filter(|_| pool.connections.tcp_keepalive.is_none()) {
+        let span =
+            |span: Option<Span>| span.map(|span| span.0).filter(|span| *span >= Duration::from_secs(1));
+        pool.connections.tcp_keepalive = Some(TcpKeepalive {
+            probes: usual.probes.filter(|probes| *probes > 0),
+            time: span(usual.time),
+            interval: span(usual.interval),
+        });
     }
     if protocol.is_http2() || pool.upstream == Upstream::Http2 || protocol == Protocol::Sniffed {
         pool.connections.http2_keepalive.get_or_insert(HTTP2_KEEPALIVE);
@@ -73,20 +89,14 @@ fn of_tcp(pool: &mut Pool, tcp: &TcpPool, place: &Place, report: &mut Report) {
     });
 }
 
-/// Of opaque connections it is the listener that would count time.
-fn opaque_durations(tcp: &TcpPool, place: &Place, report: &mut Report) {
-    let fields = [
-        (
-            "idleTimeout",
-            tcp.idle_timeout.is_some(),
-            "opaque connections are closed after an hour without traffic",
-        ),
-        ("maxConnectionDuration", tcp.max_connection_duration.is_some(), "opaque connections may live on"),
-    ];
-    for (field, present, consequence) in fields {
-        if present {
-            report.add(place.field(field).not_supported(consequence));
-        }
+/// How opaque connections are kept, which it is the listener that counts time for.
+pub(super) fn streaming(tcp: &TcpPool) -> Streaming {
+    let at_least = |span: &Span| span.0 >= Duration::from_millis(1);
+    Streaming {
+        // Zero is meant here: a connection that is never closed for being idle.
+        idle_timeout: tcp.idle_timeout.map(|span| span.0),
+        max_age: tcp.max_connection_duration.filter(at_least).map(|span| span.0),
+        by_source: false,
     }
 }
 
@@ -113,7 +123,7 @@ fn of_http(pool: &mut Pool, http: &HttpPool, protocol: Protocol, place: &Place, 
     if let Some(idle) = http.idle_timeout {
         pool.connections.idle_timeout = Some(idle.0);
     }
-    pool.upstream = upstream(http, protocol, place, report);
+    pool.upstream = upstream(http, pool.upstream, protocol, place, report);
     let streams = place.field("maxConcurrentStreams");
     pool.connections.streams_each = count(http.max_concurrent_streams, &streams, report);
     let is_http2 = protocol.is_http2() || (protocol == Protocol::Http && pool.upstream == Upstream::Http2);
@@ -146,10 +156,18 @@ fn of_http(pool: &mut Pool, http: &HttpPool, protocol: Protocol, place: &Place, 
 }
 
 /// Which HTTP a port that is declared `http` is spoken to in.
-fn upstream(http: &HttpPool, protocol: Protocol, place: &Place, report: &mut Report) -> Upstream {
+fn upstream(
+    http: &HttpPool,
+    usual: Upstream,
+    protocol: Protocol,
+    place: &Place,
+    report: &mut Report,
+) -> Upstream {
     let client = http.use_client_protocol == Some(true);
-    let upgrade = match http.h2_upgrade_policy.as_deref() {
-        None | Some("DEFAULT" | "DO_NOT_UPGRADE") => false,
+    let written = http.h2_upgrade_policy.as_deref().filter(|policy| *policy != "DEFAULT");
+    let upgrade = match written {
+        None => usual == Upstream::Http2,
+        Some("DO_NOT_UPGRADE") => false,
         Some("UPGRADE") => true,
         Some(other) => {
             let message = format!("{other:?} is not an upgrade policy; connections are not upgraded");
@@ -162,8 +180,7 @@ fn upstream(http: &HttpPool, protocol: Protocol, place: &Place, report: &mut Rep
             false
         }
     };
-    let written = http.h2_upgrade_policy.as_deref().is_some_and(|policy| policy != "DEFAULT");
-    if protocol.is_http2() && written {
+    if protocol.is_http2() && written.is_some() {
         report.add(
             place
                 .field("h2UpgradePolicy")
@@ -171,7 +188,7 @@ fn upstream(http: &HttpPool, protocol: Protocol, place: &Place, report: &mut Rep
                 .severity(pilotage_watcher::Severity::Info),
         );
     }
-    if client && upgrade {
+    if client && written == Some("UPGRADE") {
         report.add(place.field("h2UpgradePolicy").problem(
             Code::ConflictingFields,
             "useClientProtocol excludes UPGRADE; the client's protocol is used",

@@ -23,7 +23,6 @@ struct Binding {
 
 /// The virtual hosts of a port.
 pub(super) fn hosts(
-    port: u16,
     servers: &[Bound<'_>],
     scope: &Scope<'_>,
     routing: &Routing<'_>,
@@ -41,15 +40,7 @@ pub(super) fn hosts(
                     continue;
                 }
                 for host in claim.hosts.iter().filter_map(|(_, host)| narrower(&wanted, host)) {
-                    bind(
-                        bindings.entry(host.to_owned()).or_default(),
-                        claim,
-                        bound,
-                        redirect,
-                        port,
-                        scope,
-                        report,
-                    );
+                    bind(bindings.entry(host.to_owned()).or_default(), claim, bound, redirect, scope, report);
                 }
             }
             if redirect && !wanted.is_empty() {
@@ -60,6 +51,7 @@ pub(super) fn hosts(
             }
         }
     }
+    let port = servers.first().map_or(0, Bound::number);
     bindings
         .into_iter()
         .map(|(host, mut binding)| {
@@ -81,14 +73,13 @@ fn bind(
     claim: &Claim,
     bound: &Bound<'_>,
     redirect: bool,
-    port: u16,
     scope: &Scope<'_>,
     report: &mut Report,
 ) {
     binding.require_tls |= redirect;
     binding.source.get_or_insert_with(|| claim.source.clone());
     if binding.given.insert((claim.source.clone(), bound.gateway.clone())) {
-        let via = Via { port, gateway: Some(&bound.gateway) };
+        let via = Via { port: bound.number(), gateway: Some(&bound.gateway) };
         for rule in rules(claim, &via, scope, report) {
             // Two Gateways on one port may bring the same rules twice.
             if !binding.rules.contains(&rule) {

@@ -3,8 +3,6 @@
 //! Every name is taken once, by the oldest Gateway that can serve it: two chains of one name would make Envoy refuse the
 //! listener, and every other server of the port with it.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use pilotage_watcher::Code;
@@ -14,29 +12,9 @@ use super::{Bound, binding, route_table, suffix, tls};
 use crate::blueprint::Blueprint;
 use crate::credentials::Credentials;
 use crate::ir::{Chain, Service, Transport};
+use crate::passage::Taken;
 use crate::report::Report;
-use crate::routing::{Claim, Routing, Scope, StreamRule, Via, server_name_rules, tcp_rule};
-
-/// The server names of a socket that are taken, each with the addresses it is taken for.
-#[derive(Default)]
-struct Taken(BTreeSet<(String, Option<(IpAddr, u8)>)>);
-
-impl Taken {
-    /// Takes what is free of some names, each for all of some addresses; empty addresses are any.
-    fn take(&mut self, names: Vec<String>, subnets: &[(IpAddr, u8)]) -> (Vec<String>, Vec<String>) {
-        let addresses = || match subnets {
-            [] => vec![None],
-            subnets => subnets.iter().copied().map(Some).collect(),
-        };
-        let (free, taken): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| {
-            !addresses().into_iter().any(|address| self.0.contains(&(name.clone(), address)))
-        });
-        for name in &free {
-            self.0.extend(addresses().into_iter().map(|address| (name.clone(), address)));
-        }
-        (free, taken)
-    }
-}
+use crate::routing::{Claim, Routing, Scope, StreamRule, Via, server_name_rules, tcp_rules};
 
 /// The chains of the servers that share a socket.
 pub(super) fn chains(
@@ -94,7 +72,7 @@ fn ended(
         return None;
     }
     let service = match rule {
-        Some(rule) => Service::Opaque { name: opaque_name(bound, port), clusters: rule.clusters },
+        Some(rule) => opaque_service(bound, port, &rule),
         None => {
             let Bound { source, server, .. } = bound;
             let mut routes =
@@ -128,7 +106,7 @@ fn sealed(
     report: &mut Report,
 ) -> Vec<Chain> {
     let mut chains = Vec::new();
-    let via = Via { port, gateway: Some(&bound.gateway) };
+    let via = Via { port: bound.number(), gateway: Some(&bound.gateway) };
     for claim in claims(bound, routing) {
         for rule in server_name_rules(claim, &via, scope, report) {
             let names = binding::covered(&rule.server_names, claim, bound, report);
@@ -150,9 +128,9 @@ fn sealed(
             if !free.is_empty() {
                 chains.push(Chain {
                     server_names: server_names(free),
-                    subnets: rule.subnets,
                     transport: Transport::Sealed,
-                    service: Service::Opaque { name: opaque_name(bound, port), clusters: rule.clusters },
+                    service: opaque_service(bound, port, &rule),
+                    subnets: rule.subnets,
                     source: claim.source.clone(),
                 });
             }
@@ -175,9 +153,9 @@ fn opaque(
     let rule = first_tcp_rule(port, bound, scope, routing, report)?;
     Some(Chain {
         server_names: Vec::new(),
-        subnets: rule.subnets,
         transport: Transport::Plaintext,
-        service: Service::Opaque { name: opaque_name(bound, port), clusters: rule.clusters },
+        service: opaque_service(bound, port, &rule),
+        subnets: rule.subnets,
         source: bound.source.clone(),
     })
 }
@@ -190,12 +168,12 @@ fn first_tcp_rule(
     routing: &Routing<'_>,
     report: &mut Report,
 ) -> Option<StreamRule> {
-    let via = Via { port, gateway: Some(&bound.gateway) };
+    let via = Via { port: bound.number(), gateway: Some(&bound.gateway) };
     let mut found: Option<StreamRule> = None;
     for claim in claims(bound, routing) {
         // A host of an opaque server means nothing, but its namespace does.
         if binding::covered_by_claim(claim, bound) {
-            match (&found, tcp_rule(claim, &via, scope, report)) {
+            match (&found, tcp_rules(claim, &via, scope, report).into_iter().next()) {
                 (_, None) => {}
                 (None, rule) => found = rule,
                 (Some(first), Some(rule)) => {
@@ -258,7 +236,8 @@ fn server_names(names: Vec<String>) -> Vec<Arc<str>> {
     names.into_iter().map(Arc::from).collect()
 }
 
-/// What the statistics of a server's opaque connections are called.
-fn opaque_name(bound: &Bound<'_>, port: u16) -> Arc<str> {
-    format!("{}.{}.{port}", bound.source.name, bound.source.namespace).into()
+/// The connections of a rule, counted by their server.
+fn opaque_service(bound: &Bound<'_>, port: u16, rule: &StreamRule) -> Service {
+    let name = format!("{}.{}.{port}", bound.source.name, bound.source.namespace).into();
+    Service::Opaque { name, clusters: rule.clusters.clone(), streaming: rule.streaming }
 }

@@ -9,8 +9,9 @@ use super::{LOOPBACK, unknown_authority};
 use crate::blueprint::Blueprint;
 use crate::hosts::{Host, Port};
 use crate::inbound::pipe;
-use crate::interception::{insert, opaque};
+use crate::interception::insert;
 use crate::ir::{Address, Branch, Capture, Intake, RouteTable, Service, Side, Speaks};
+use crate::passage::{Passage, passage};
 use crate::protocol::{Note, of_text};
 use crate::report::Report;
 use crate::routing::{Authority, Reach, Routing, Scope, mesh_table, usual};
@@ -35,26 +36,24 @@ pub(crate) fn listed(
         let word = port.protocol.as_deref().unwrap_or_default();
         let number = u16::try_from(port.number).unwrap_or(0);
         let protocol = of_text(word, number, scope.settings.undeclared_ports, Note::Unknown).protocol;
-        let service = match protocol.is_http() {
-            true => Some(routed(egress, &name, number, scope, routing, sidecar, blueprint)),
-            false => passed_on(egress, number, scope, &mut blueprint.report),
+        let passage = match protocol.is_http() {
+            true => Some(Passage {
+                branches: Vec::new(),
+                otherwise: routed(egress, &name, number, scope, routing, sidecar, blueprint),
+            }),
+            false => passed_on(egress, number, scope, routing, &mut blueprint.report),
         };
-        let Some(service) = service else { continue };
-        let branch = Branch {
+        let Some(Passage { mut branches, otherwise }) = passage else { continue };
+        branches.push(Branch {
             port: None,
             subnets: Vec::new(),
             speaks: Speaks::Anything,
             tls: None,
-            service,
+            service: otherwise,
             source: Some(egress.place.object.clone()),
-        };
-        let capture = Capture {
-            address,
-            intake: Intake::Own,
-            side: Side::Outbound,
-            branches: vec![branch],
-            otherwise: None,
-        };
+        });
+        let capture =
+            Capture { address, intake: Intake::Own, side: Side::Outbound, branches, otherwise: None };
         insert(name, capture, blueprint);
     }
 }
@@ -121,7 +120,13 @@ fn routed(
 }
 
 /// Connections, to the one host that has the port.
-fn passed_on(egress: &Egress<'_>, number: u16, scope: &Scope<'_>, report: &mut Report) -> Option<Service> {
+fn passed_on(
+    egress: &Egress<'_>,
+    number: u16,
+    scope: &Scope<'_>,
+    routing: &Routing<'_>,
+    report: &mut Report,
+) -> Option<Passage> {
     let mut hosts: Vec<&Host> = scope.hosts.iter().filter(|host| egress.lists(host, scope.group)).collect();
     hosts.retain(|host| host.port(u32::from(number)).is_some());
     hosts.sort_by_key(|host| (host.created, &host.namespace, &host.name));
@@ -140,5 +145,6 @@ fn passed_on(egress: &Egress<'_>, number: u16, scope: &Scope<'_>, report: &mut R
         let problem = egress.place.field("hosts").problem(Code::NoEffect, message);
         report.add(problem.hint("list one host, or declare an HTTP protocol for the port"));
     }
-    Some(opaque(&first.cluster_name(number, "")))
+    scope.hosts.note(&first.name);
+    first.port(u32::from(number)).map(|port| passage(first, port, scope, routing, report))
 }

@@ -22,6 +22,8 @@ pub(crate) enum Spread {
     Alike,
     /// To the nearest locality that has healthy endpoints; of other regions, to `failover` first.
     Nearest { from: Locality, failover: Option<Arc<str>> },
+    /// To every zone of the caller's region alike; of other regions, to `failover` first.
+    Regions { from: Arc<str>, failover: Option<Arc<str>> },
     /// To endpoints that share these labels, the first of them before all: key and the caller's value.
     ByLabels(Vec<(Arc<str>, Arc<str>)>),
     /// In fixed shares by locality; a locality that no pattern names gets nothing.
@@ -53,6 +55,12 @@ impl Spread {
         match self {
             Self::Alike | Self::Shares(_) => 0,
             Self::Nearest { from, failover } => distance(from, locality, failover.as_deref()),
+            Self::Regions { from, failover } => match &locality.region {
+                // A region that is unknown is no other one.
+                region if region == from || region.is_empty() => 0,
+                region if failover.as_ref() == Some(region) => 1,
+                _ => 2,
+            },
             Self::ByLabels(wanted) => {
                 let value = |key: &str| match key {
                     REGION => Some(&*locality.region),

@@ -37,7 +37,7 @@ pub(super) fn listener(capture: &Capture, message: Message, log: Option<&AccessL
     let name = message.name.clone();
     let service = |service: &Service| match service {
         Service::Http { routes, grpc_web } => http_chain(&name, routes, Edge::Inside, *grpc_web, log),
-        Service::Opaque { name, clusters } => opaque_chain(name, clusters, log),
+        Service::Opaque { name, clusters, streaming } => opaque_chain(name, clusters, streaming, log),
     };
     Message {
         address: Some(address(&capture.address)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pilotage_protos::envoy::cluster::circuit_breakers::{Thresholds, thresholds};
 use pilotage_protos::envoy::cluster::cluster::common_lb_config::{
-    LocalityConfigSpecifier, LocalityWeightedLbConfig,
+    LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
 };
 use pilotage_protos::envoy::cluster::cluster::{
     ClusterDiscoveryType, CommonLbConfig, DiscoveryType, DnsLookupFamily, EdsClusterConfig, LbConfig,
@@ -41,8 +41,8 @@ use pilotage_protos::envoy::{UInt64Value, pack_any};
 use super::endpoint::{dns, fixed};
 use super::{ads, duration, metadata, percent, socket_address, tls, uint};
 use crate::ir::{
-    Balancer, Cluster, Connections, Discovery, Limits, Outliers, ProxyVersion, Retries, ServerName,
-    TcpKeepalive, Upstream, Warmup,
+    Balancer, Cluster, Connections, Discovery, Limits, Localities, Outliers, ProxyVersion, Retries,
+    ServerName, TcpKeepalive, Upstream, Warmup,
 };
 
 /// How often names are resolved where their records do not say.
@@ -66,9 +66,7 @@ pub(crate) fn cluster(cluster: &Cluster) -> Message {
             healthy_panic_threshold: Some(percent(
                 cluster.outliers.as_ref().map_or(0.0, |outliers| f64::from(outliers.min_health_percent)),
             )),
-            locality_config_specifier: cluster
-                .weighted_localities
-                .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+            locality_config_specifier: localities(cluster.localities),
             ..CommonLbConfig::default()
         }),
         upstream_connection_options: cluster.connections.tcp_keepalive.map(|keepalive| {
@@ -138,6 +136,23 @@ fn bind(address: IpAddr) -> BindConfig {
 fn resolve_often(message: &mut Message) {
     message.dns_refresh_rate = Some(duration(DNS_REFRESH));
     message.respect_dns_ttl = true;
+}
+
+fn localities(localities: Localities) -> Option<LocalityConfigSpecifier> {
+    let zones = |config| Some(LocalityConfigSpecifier::ZoneAwareLbConfig(config));
+    match localities {
+        Localities::Alike => None,
+        Localities::Weighted => {
+            Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}))
+        }
+        Localities::ZoneAware { minimum } => zones(ZoneAwareLbConfig {
+            min_cluster_size: Some(UInt64Value { value: u64::from(minimum) }),
+            ..ZoneAwareLbConfig::default()
+        }),
+        Localities::ZoneBlind => {
+            zones(ZoneAwareLbConfig { routing_enabled: Some(percent(0.0)), ..ZoneAwareLbConfig::default() })
+        }
+    }
 }
 
 fn balancer(balancer: Balancer, warmup: Option<&Warmup>) -> (LbPolicy, Option<LbConfig>) {

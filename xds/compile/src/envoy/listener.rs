@@ -17,11 +17,13 @@ use pilotage_protos::envoy::listener::{
     ApiListener, Filter, FilterChain, FilterChainMatch, Listener as Message, ListenerFilter,
     filter::ConfigType, listener_filter,
 };
+use pilotage_protos::envoy::types::v3::HashPolicy;
+use pilotage_protos::envoy::types::v3::hash_policy::{PolicySpecifier, SourceIp};
 use pilotage_protos::envoy::{pack_any, protobuf};
 
 use super::access_log::access_logs;
 use super::{ads, boolean, capture, duration, filter, metadata, socket, tls, uint};
-use crate::ir::{AccessLog, Chain, Edge, Entry, Listener, Service, Transport};
+use crate::ir::{AccessLog, Chain, Edge, Entry, Listener, Service, Streaming, Transport};
 
 /// How long a TLS handshake with a client may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -38,12 +40,6 @@ pub(crate) fn listener(listener: &Listener) -> Message {
             address: Some(socket(&address.to_string(), *port)),
             traffic_direction: TrafficDirection::Outbound as i32,
             filter_chains: vec![http_chain(&listener.name, routes, *edge, *grpc_web, log)],
-            ..message
-        },
-        Entry::Tcp { address, port, cluster } => Message {
-            address: Some(socket(&address.to_string(), *port)),
-            traffic_direction: TrafficDirection::Outbound as i32,
-            filter_chains: vec![opaque_chain(cluster, &[(cluster.clone(), 1)], log)],
             ..message
         },
         Entry::Chains { address, port, chains } => Message {
@@ -107,7 +103,12 @@ pub(super) fn http_chain(
     )
 }
 
-pub(super) fn opaque_chain(name: &str, clusters: &[(Arc<str>, u32)], log: Option<&AccessLog>) -> FilterChain {
+pub(super) fn opaque_chain(
+    name: &str,
+    clusters: &[(Arc<str>, u32)],
+    streaming: &Streaming,
+    log: Option<&AccessLog>,
+) -> FilterChain {
     let specifier = match clusters {
         [(cluster, _)] => tcp_proxy::ClusterSpecifier::Cluster(cluster.to_string()),
         clusters => tcp_proxy::ClusterSpecifier::WeightedClusters(tcp_proxy::WeightedCluster {
@@ -127,15 +128,22 @@ pub(super) fn opaque_chain(name: &str, clusters: &[(Arc<str>, u32)], log: Option
             stat_prefix: name.to_owned(),
             access_log: access_logs(log),
             cluster_specifier: Some(specifier),
+            idle_timeout: streaming.idle_timeout.map(duration),
+            max_downstream_connection_duration: streaming.max_age.map(duration),
+            hash_policy: streaming.by_source.then(by_source).into_iter().collect(),
             ..TcpProxy::default()
         }),
     )
 }
 
+fn by_source() -> HashPolicy {
+    HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp {})) }
+}
+
 fn filter_chain(listener: &str, chain: &Chain, log: Option<&AccessLog>) -> FilterChain {
     let message = match &chain.service {
         Service::Http { routes, grpc_web } => http_chain(listener, routes, Edge::Outside, *grpc_web, log),
-        Service::Opaque { name, clusters } => opaque_chain(name, clusters, log),
+        Service::Opaque { name, clusters, streaming } => opaque_chain(name, clusters, streaming, log),
     };
     let filter_chain_match = FilterChainMatch {
         server_names: chain.server_names.iter().map(ToString::to_string).collect(),

@@ -10,6 +10,7 @@ use pilotage_watcher::resources::{LoadBalancer, OutlierDetection, TrafficPolicy}
 use pilotage_watcher::{Kind, ObjectKey, World};
 
 use super::ProxyKind;
+use crate::Settings;
 use crate::endpoints::{HOSTNAME, label_of_failover};
 
 /// The labels of workloads that some resource looks at, and whether any looks at their places.
@@ -17,7 +18,7 @@ use crate::endpoints::{HOSTNAME, label_of_failover};
 pub struct LabelKeys {
     gateway: Counts,
     client: Counts,
-    /// By which Services and ServiceEntries select workloads; only a proxy that takes in their calls has to know.
+    /// By which Services and ServiceEntries select workloads; only a proxy that takes in calls has to know.
     workload: Counts,
     localities: usize,
     nodes: usize,
@@ -49,9 +50,12 @@ impl PartialEq for LabelKeys {
 }
 
 impl LabelKeys {
-    /// What this world looks at.
-    pub fn of(world: &World) -> Self {
-        Self::default().follow(world)
+    /// What this world looks at, and these settings.
+    pub fn of(world: &World, settings: &Settings) -> Self {
+        let mut keys = Self::default();
+        let usual = &settings.locality_load_balancing.failover_priority;
+        of_priorities(usual, &mut |look| keys.count(look, |count| count + 1));
+        keys.follow(world)
     }
 
     /// What a later world looks at. Costs what changed, where `world` is a descendant of the one that was read.
@@ -94,7 +98,10 @@ impl LabelKeys {
 
     pub(super) fn get(&self, kind: ProxyKind, key: &str) -> Option<&Arc<str>> {
         let found = self.client.get_key_value(key).or_else(|| match kind {
-            ProxyKind::Gateway => self.gateway.get_key_value(key),
+            // Its ports are those of the Services that lead to it.
+            ProxyKind::Gateway => {
+                self.gateway.get_key_value(key).or_else(|| self.workload.get_key_value(key))
+            }
             ProxyKind::Intercepted => self.workload.get_key_value(key),
             ProxyKind::Sidecar { .. } | ProxyKind::Grpc => None,
         });
@@ -115,8 +122,12 @@ fn looks(world: &World, key: &ObjectKey, see: &mut dyn FnMut(Look<'_>)) {
         }
         Kind::VirtualService => {
             let service = world.virtual_service(namespace, name);
-            let conditions = service.iter().flat_map(|found| &found.spec.http).flat_map(|rule| &rule.r#match);
-            let keys = conditions.flat_map(|condition| condition.source_labels.keys());
+            let Some(service) = service else { return };
+            let of_http = service.spec.http.iter().flat_map(|rule| &rule.r#match);
+            let of_tls = service.spec.tls.iter().flat_map(|rule| &rule.r#match);
+            let of_tcp = service.spec.tcp.iter().flat_map(|rule| &rule.r#match);
+            let of_streams = of_tls.chain(of_tcp).flat_map(|written| written.source_labels.keys());
+            let keys = of_http.flat_map(|condition| condition.source_labels.keys()).chain(of_streams);
             keys.for_each(|key| see(Look::Client(key)));
         }
         Kind::DestinationRule => {
@@ -180,11 +191,17 @@ fn of_blocks(
     outliers: Option<&OutlierDetection>,
     see: &mut dyn FnMut(Look<'_>),
 ) {
-    let setting = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
-    if outliers.is_some() || setting.is_some() {
+    let by_locality = balancer.and_then(|balancer| balancer.locality_lb_setting.as_ref());
+    let by_zone = balancer.and_then(|balancer| balancer.zone_aware_lb_setting.as_ref());
+    if outliers.is_some() || by_locality.is_some() || by_zone.is_some() {
         see(Look::Locality);
     }
-    for entry in setting.into_iter().flat_map(|setting| &setting.failover_priority) {
+    by_locality.into_iter().for_each(|setting| of_priorities(&setting.failover_priority, see));
+    by_zone.into_iter().for_each(|setting| of_priorities(&setting.failover_priority, see));
+}
+
+fn of_priorities(priorities: &[String], see: &mut dyn FnMut(Look<'_>)) {
+    for entry in priorities {
         let (key, value) = label_of_failover(entry);
         if key == HOSTNAME {
             see(Look::Node);

@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
-use pilotage_watcher::resources::{Service, ServiceAddress, WithMeta};
+use pilotage_watcher::resources::{Family, Service, ServiceAddress, WithMeta};
 use pilotage_watcher::{Code, Kind, ObjectKey, Severity};
 
-use super::{Family, Host, Members, Port, Preference, Resolve, authority, is_resolvable, port_problem};
+use super::{Host, Members, Port, Preference, Resolve, authority, is_resolvable, port_problem};
 use crate::Settings;
 use crate::endpoints::{HOSTNAME, REGION, ZONE};
 use crate::ir::DnsEndpoint;
 use crate::protocol::{self, Protocol};
 use crate::report::{Place, Report};
+
+/// What API servers fill in for how long a client keeps its endpoint, in seconds.
+const USUAL_AFFINITY: i32 = 10_800;
 
 /// The host of a Service.
 pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mut Report) -> Host {
@@ -33,13 +36,10 @@ pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mu
             ports.push(Port { number: port.port, name: port.name.clone(), protocol: declared.protocol });
         }
     }
-    if service.spec.client_ip_affinity {
-        let message = "calls are balanced one by one: sessionAffinity: ClientIP does not hold for them";
-        let problem = Place::new(source.clone(), "spec.sessionAffinity").problem(Code::NotSupported, message);
-        report.add(problem.hint("hash calls by a header, with consistentHash in a DestinationRule"));
-    }
+    tell_of_nodes(service, &source, report);
     let preference = Preference {
         only_same_node: service.spec.internal_traffic_local,
+        same_for_client: service.spec.client_ip_affinity,
         near: distribution(service, &Place::new(source.clone(), "spec.trafficDistribution"), report),
     };
     let (members, addresses) = match &service.spec.address {
@@ -56,10 +56,15 @@ pub(super) fn host(service: &WithMeta<Service>, settings: &Settings, report: &mu
             (Members::Dns { names, resolve: Resolve::EveryAddress }, Vec::new())
         }
         ServiceAddress::Headless => {
-            (Members::Slices { service: meta.name.clone(), headless: true, family: Family::V4 }, Vec::new())
+            let family = family(&[], &service.spec.families);
+            (Members::Slices { service: meta.name.clone(), headless: true, family }, Vec::new())
         }
         ServiceAddress::ClusterIp(addresses) => (
-            Members::Slices { service: meta.name.clone(), headless: false, family: family(addresses) },
+            Members::Slices {
+                service: meta.name.clone(),
+                headless: false,
+                family: family(addresses, &service.spec.families),
+            },
             addresses.iter().map(|address| authority(*address)).collect(),
         ),
     };
@@ -102,9 +107,31 @@ pub(super) fn external_name(service: &WithMeta<Service>) -> Option<String> {
 }
 
 /// The family that a Service puts first.
-fn family(addresses: &[IpAddr]) -> Family {
+fn family(addresses: &[IpAddr], families: &[Family]) -> Family {
     match addresses.first() {
         Some(IpAddr::V6(_)) => Family::V6,
-        Some(IpAddr::V4(_)) | None => Family::V4,
+        Some(IpAddr::V4(_)) => Family::V4,
+        None => families.first().copied().unwrap_or_default(),
+    }
+}
+
+/// What the nodes keep for connections that do not come by a proxy, and a proxy does otherwise.
+fn tell_of_nodes(service: &WithMeta<Service>, source: &ObjectKey, report: &mut Report) {
+    let spec = &service.spec;
+    let mut tell = |path: &str, message: String, hint: &str| {
+        let problem = Place::new(source.clone(), path).problem(Code::NoEffect, message);
+        report.add(problem.severity(Severity::Info).hint(hint));
+    };
+    if spec.external_traffic_local && !spec.internal_traffic_local {
+        let message = "it is for connections from outside of the cluster, which the nodes take in: proxies inside call \
+                       endpoints on every node";
+        let hint = "set internalTrafficPolicy: Local if proxies are to call those of their own node alone";
+        tell("spec.externalTrafficPolicy", message.to_owned(), hint);
+    }
+    if let Some(seconds) = spec.client_ip_seconds.filter(|seconds| *seconds != USUAL_AFFINITY) {
+        let message = format!(
+            "clients keep their endpoint for as long as there are the same ones, and not for {seconds} s without a call"
+        );
+        tell("spec.sessionAffinityConfig.clientIP.timeoutSeconds", message, "leave it out");
     }
 }

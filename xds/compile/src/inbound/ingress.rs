@@ -9,7 +9,7 @@ use pilotage_watcher::resources::SidecarIngress;
 
 use super::{FROM, limited, own_cluster, port_branches};
 use crate::blueprint::Blueprint;
-use crate::clusters::pool_of;
+use crate::clusters::{pool_of, streaming_of};
 use crate::credentials::Credentials;
 use crate::edge::server_tls;
 use crate::interception::{ANY, INBOUND_PORT, OUTBOUND_PORT};
@@ -54,7 +54,9 @@ pub(crate) fn ingress(
         let protocol = protocol(written, number, &tls, scope, &place, report);
         let cluster = cluster(written, number, protocol, &endpoint, &place, sidecar, blueprint);
         blueprint.clusters.insert(cluster.name.clone(), cluster);
-        let mut branches = port_branches(number, protocol, &format!("*:{number}"), blueprint);
+        let pool = written.connection_pool.as_ref().or(sidecar.inbound_pool().map(|(pool, _)| pool));
+        let streaming = pool.map(streaming_of).unwrap_or_default();
+        let mut branches = port_branches(number, protocol, &format!("*:{number}"), streaming, blueprint);
         if tls.is_some() {
             // What is inside is known only once TLS has ended, and then no inspector looks any more.
             branches.truncate(1);

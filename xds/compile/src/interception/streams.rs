@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use pilotage_watcher::Code;
 
-use super::{PortPlan, opaque};
+use super::PortPlan;
 use crate::blueprint::Blueprint;
 use crate::hosts::{Host, Members, Port};
 use crate::ir::{Address, Branch, Capture, Entry, Intake, Listener, Service, Side, Speaks};
+use crate::passage::{Passage, by_name, passage};
 use crate::protocol::Protocol;
 use crate::report::Place;
-use crate::routing::{Routing, Scope, Via, server_name_rules, tcp_rule};
-
-/// Addresses with prefix lengths.
-type Subnets = Vec<(IpAddr, u8)>;
+use crate::routing::{Routing, Scope};
 
 /// What is done with connections to an opaque port of a host.
 pub(super) fn streams(
@@ -26,35 +24,18 @@ pub(super) fn streams(
     routing: &Routing<'_>,
     blueprint: &mut Blueprint,
 ) {
-    let report = &mut blueprint.report;
-    let claim = routing.owner(&host.name);
-    let via = Via { port: port.number, gateway: None };
-    let mut service = opaque(&host.cluster_name(port.number, ""));
-    if let Some(rule) = claim.and_then(|claim| tcp_rule(claim, &via, scope, report)) {
-        service = Service::Opaque { name: host.name.clone(), clusters: rule.clusters };
-    }
-    let mut branches = Vec::new();
-    if port.protocol == Protocol::Tls
-        && let Some(claim) = claim
-    {
-        for rule in server_name_rules(claim, &via, scope, report) {
-            let names = rule.server_names.into_iter().map(Arc::from).collect();
-            branches.push(Branch {
-                port: None,
-                subnets: rule.subnets,
-                speaks: Speaks::Tls(names),
-                tls: None,
-                service: Service::Opaque { name: host.name.clone(), clusters: rule.clusters },
-                source: Some(claim.source.clone()),
-            });
+    let Passage { mut branches, otherwise: service } =
+        passage(host, port, scope, routing, &mut blueprint.report);
+    if host.addresses.is_empty() {
+        if port.protocol == Protocol::Tls {
+            branches.extend(by_name(host, service.clone(), &branches));
         }
+        plan.take(host, port, branches, &mut blueprint.report);
+    } else {
+        at_addresses(host, port.number, &branches, &service, blueprint);
     }
-    let source = || Some(host.source.clone());
-    let taken = |range: &(IpAddr, u8)| {
-        let opaque = plan.branches.iter().filter(|branch| branch.speaks == Speaks::Anything);
-        opaque.flat_map(|branch| &branch.subnets).any(|taken| taken == range)
-    };
-    let (known, ranges): (Vec<_>, Vec<_>) = host.ranges.iter().copied().partition(taken);
+    let (ranges, known): (Vec<_>, Vec<_>) =
+        host.ranges.iter().copied().partition(|range| plan.taken.has_free_range(*range));
     if !known.is_empty() {
         let message = format!(
             "{} is of a host that comes first: connections to port {} go there",
@@ -63,7 +44,7 @@ pub(super) fn streams(
         );
         let place = Place::new(host.source.clone(), "spec.addresses");
         let problem = place.problem(Code::DuplicateHost, message);
-        report.add(problem.hint("give each host a range of its own"));
+        blueprint.report.add(problem.hint("give each host a range of its own"));
     }
     if !ranges.is_empty() {
         plan.branches.push(Branch {
@@ -72,24 +53,13 @@ pub(super) fn streams(
             speaks: Speaks::Anything,
             tls: None,
             service: service.clone(),
-            source: source(),
+            source: Some(host.source.clone()),
         });
     }
-    if !host.addresses.is_empty() {
-        at_addresses(host, port.number, &distinct(&[], branches), &service, blueprint);
-    } else if port.protocol == Protocol::Tls {
-        let aliases = host.aliases.iter().map(|alias| alias.name.clone());
-        branches.push(Branch {
-            port: None,
-            subnets: Vec::new(),
-            speaks: Speaks::Tls(std::iter::once(host.name.clone()).chain(aliases).collect()),
-            tls: None,
-            service,
-            source: source(),
-        });
-        let added = distinct(&plan.branches, branches);
-        plan.branches.extend(added);
-    } else if host.ranges.is_empty() && goes_where_it_was_going(host) {
+    if !host.addresses.is_empty() || port.protocol == Protocol::Tls {
+        return;
+    }
+    if host.ranges.is_empty() && goes_where_it_was_going(host) {
         match &plan.otherwise {
             None => plan.otherwise = Some((service, host.name.clone())),
             Some((_, first)) => {
@@ -122,27 +92,6 @@ fn list(ranges: &[(IpAddr, u8)]) -> String {
 /// Whether the endpoints of a host are wherever its clients connect to.
 fn goes_where_it_was_going(host: &Host) -> bool {
     matches!(host.members, Members::Destination | Members::Slices { headless: true, .. })
-}
-
-/// Those of some branches whose server names none before them has: two alike would make Envoy refuse the listener.
-fn distinct(before: &[Branch], branches: Vec<Branch>) -> Vec<Branch> {
-    let mut taken: Vec<(Arc<str>, Subnets)> = Vec::new();
-    let mut free = |branch: &mut Branch| {
-        let Speaks::Tls(names) = &mut branch.speaks else { return true };
-        names.retain(|name| {
-            let own = (name.clone(), branch.subnets.clone());
-            let is_free = !taken.contains(&own);
-            taken.push(own);
-            is_free
-        });
-        !names.is_empty()
-    };
-    for branch in before {
-        free(&mut branch.clone());
-    }
-    let mut branches = branches;
-    branches.retain_mut(free);
-    branches
 }
 
 /// A listener at every address of a host.

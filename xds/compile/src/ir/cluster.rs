@@ -19,8 +19,7 @@ pub(crate) struct Cluster {
     pub(crate) upstream: Upstream,
     pub(crate) balancer: Balancer,
     pub(crate) warmup: Option<Warmup>,
-    /// Whether localities get their calls by weights of their own, not by their endpoints.
-    pub(crate) weighted_localities: bool,
+    pub(crate) localities: Localities,
     pub(crate) proxy_protocol: Option<ProxyVersion>,
     pub(crate) connect_timeout: Duration,
     pub(crate) limits: Limits,
@@ -46,7 +45,7 @@ impl Cluster {
             upstream,
             balancer: Balancer::RoundRobin,
             warmup: None,
-            weighted_localities: false,
+            localities: Localities::Alike,
             proxy_protocol: None,
             connect_timeout: CONNECT_TIMEOUT,
             limits: Limits::default(),
@@ -102,6 +101,20 @@ pub(crate) enum Balancer {
     Random,
     RingHash { minimum_size: u64 },
     Maglev { table_size: u64 },
+}
+
+/// How calls are divided between the localities of one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Localities {
+    /// By their endpoints; a proxy that knows its own cluster may prefer its own zone.
+    Alike,
+    /// By weights of their own.
+    Weighted,
+    /// The caller's own zone takes as much as leaves no zone with more than its part; with fewer endpoints than
+    /// `minimum`, as if there were no zones.
+    ZoneAware { minimum: u32 },
+    /// By their endpoints, whatever the proxy knows.
+    ZoneBlind,
 }
 
 /// How an endpoint that is new comes to its full share.

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilotage_protocol::Name;
 use pilotage_watcher::ObjectKey;
 
-use super::{AccessLog, Capture, ServerTls, secrets};
+use super::{AccessLog, Capture, ServerTls, Side, secrets};
 
 /// A listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,8 +31,6 @@ pub(crate) enum Entry {
         /// Whether gRPC-Web calls are turned into gRPC calls.
         grpc_web: bool,
     },
-    /// On a socket, as opaque bytes for one cluster.
-    Tcp { address: IpAddr, port: u16, cluster: Arc<str> },
     /// On a socket, by what each connection shows of itself before it is answered.
     Chains { address: IpAddr, port: u16, chains: Vec<Chain> },
     /// Of one side of a workload.
@@ -41,17 +40,18 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// Whether what comes in is for the workload beside the proxy.
+    pub(crate) fn is_inbound(&self) -> bool {
+        matches!(self, Self::Captured(capture) if capture.side == Side::Inbound)
+    }
+
     /// The clusters that connections lead to without a look at requests.
     pub(crate) fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
-        let one = match self {
-            Self::Tcp { cluster, .. } => Some(cluster),
-            _ => None,
-        };
         let opaque = self.services().filter_map(|service| match service {
             Service::Opaque { clusters, .. } => Some(clusters.iter().map(|(cluster, _)| cluster)),
             Service::Http { .. } => None,
         });
-        one.into_iter().chain(opaque.flatten())
+        opaque.flatten()
     }
 
     /// The route tables that requests are looked up in.
@@ -72,7 +72,7 @@ impl Entry {
         let (chains, capture) = match self {
             Self::Chains { chains, .. } => (&chains[..], None),
             Self::Captured(capture) => (&[][..], Some(capture)),
-            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } => (&[][..], None),
+            Self::Http { .. } | Self::Client { .. } => (&[][..], None),
         };
         chains.iter().map(|chain| &chain.service).chain(capture.into_iter().flat_map(Capture::services))
     }
@@ -82,7 +82,7 @@ impl Entry {
         let chains = match self {
             Self::Chains { chains, .. } => &chains[..],
             // A workload's own proxy has no secrets, only files.
-            Self::Http { .. } | Self::Client { .. } | Self::Tcp { .. } | Self::Captured(_) => &[][..],
+            Self::Http { .. } | Self::Client { .. } | Self::Captured(_) => &[][..],
         };
         chains
             .iter()
@@ -122,7 +122,18 @@ pub(crate) enum Service {
     /// They are HTTP/1.1 or HTTP/2.
     Http { routes: Arc<str>, grpc_web: bool },
     /// They go to one of these clusters, by weight.
-    Opaque { name: Arc<str>, clusters: Vec<(Arc<str>, u32)> },
+    Opaque { name: Arc<str>, clusters: Vec<(Arc<str>, u32)>, streaming: Streaming },
+}
+
+/// How opaque connections are kept, and how their endpoints are chosen; `None` is the proxy's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Streaming {
+    /// After how long without a byte one is closed; zero is never.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// How long one may last.
+    pub(crate) max_age: Option<Duration>,
+    /// Whether all those of one client address go to one endpoint.
+    pub(crate) by_source: bool,
 }
 
 /// Who is on the other side.

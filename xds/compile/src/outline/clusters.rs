@@ -96,8 +96,8 @@ fn part(
             if !wanted(&host.cluster_name(port.number, subset)) {
                 continue;
             }
-            let made =
-                clusters::cluster(host, port, subset, rule, scope.group, &mut credentials, &mut report);
+            let caller = (scope.group, scope.settings);
+            let made = clusters::cluster(host, port, subset, rule, caller, &mut credentials, &mut report);
             let Some((cluster, spread)) = made else { continue };
             if cluster.discovery == Discovery::Assigned {
                 let labels = defined.map(|(subset, _)| subset.labels.clone()).unwrap_or_default();

@@ -7,10 +7,10 @@ use pilotage_protocol::Name;
 
 use super::clusters::{Choice, Used};
 use super::{Difference, Outline};
+use crate::access_log::Logs;
 use crate::blueprint::Blueprint;
 use crate::credentials::{Credentials, SecretPlan};
 use crate::hosts::{Changes, HostTable, Hosts};
-use crate::ir::AccessLog;
 use crate::parts::Part;
 use crate::routing::{Routing, Scope};
 use crate::sidecar::Sidecar;
@@ -32,7 +32,7 @@ impl Outline {
         &mut self,
         changes: &Changes,
         (scope, routing, sidecar): (&Scope<'_>, &Routing<'_>, &Sidecar<'_>),
-        log: Option<AccessLog>,
+        logs: Logs,
         difference: &mut Difference,
     ) {
         if !changes.whole && self.whole.as_ref().is_some_and(|part| !part.reads.are_stale(changes)) {
@@ -48,7 +48,7 @@ impl Outline {
                 egress::listed(scope, routing, sidecar, &mut blueprint);
                 inbound::ingress(scope, sidecar, &mut credentials, &mut blueprint);
                 if tcp_egress {
-                    egress::opaque(egress_port, scope, &mut blueprint);
+                    egress::opaque(egress_port, scope, routing, &mut blueprint);
                 }
             }
             ProxyKind::Intercepted => {
@@ -60,13 +60,18 @@ impl Outline {
                 let served = workload::served(world, &Hosts::new(&all), scope.group, &mut blueprint.report);
                 inbound::redirected(&served, listed, sidecar, &mut blueprint);
             }
-            ProxyKind::Gateway => edge::listeners(world, scope, routing, &mut credentials, &mut blueprint),
+            ProxyKind::Gateway => {
+                edge::listeners(world, &self.doors, scope, routing, &mut credentials, &mut blueprint);
+            }
             ProxyKind::Grpc => proxyless::listeners(&self.asked, scope, routing, &mut blueprint),
         }
         let mut reads = scope.hosts.reads();
         reads.secrets = credentials.are_read;
         for listener in blueprint.listeners.values_mut() {
-            listener.log = log;
+            listener.log = match listener.entry.is_inbound() {
+                true => logs.server,
+                false => logs.client,
+            };
         }
         let chooses = matches!(scope.group.kind, ProxyKind::Gateway | ProxyKind::Grpc);
         let used = chooses.then(|| by_host(blueprint.used()));

@@ -56,13 +56,17 @@ impl Claim {
         report.extend(self.problems.iter().cloned());
         let spec = &self.service.spec;
         let fields = [("tls", !spec.tls.is_empty()), ("tcp", !spec.tcp.is_empty())];
-        let is_unserved = self.is_on_mesh() && kind != ProxyKind::Intercepted;
+        let is_unserved = self.is_on_mesh()
+            && matches!(kind, ProxyKind::Grpc | ProxyKind::Sidecar { tcp_egress: false, .. });
         for (field, _) in fields.into_iter().filter(|(_, is_written)| *is_written && is_unserved) {
-            let message = "on the mesh these rules apply to connections that are redirected to a sidecar: for this \
-                           proxy they do nothing";
+            let message = "on the mesh these rules apply to connections that are redirected to a sidecar, or that are \
+                           opened to its ports for opaque Services: for this proxy they do nothing";
             let place = Place::new(self.source.clone(), "spec").field(field);
             let problem = place.problem(Code::NeedsInterception, message);
-            report.add(problem.hint("start the sidecar with pilotage bootstrap envoy --intercepted"));
+            report.add(
+                problem
+                    .hint("start the sidecar with pilotage bootstrap envoy --intercepted, or --tcp-egress"),
+            );
         }
     }
 

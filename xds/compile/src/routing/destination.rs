@@ -7,33 +7,44 @@ use pilotage_watcher::resources::Destination;
 
 use super::Scope;
 use super::rule::Via;
-use crate::hosts::{cluster_name, expand, nearest};
-use crate::ir::HashBy;
+use crate::ProxyKind;
+use crate::clusters::{hash_by, streaming};
+use crate::hosts::{Host, Port, cluster_name, expand, nearest};
+use crate::ir::{HashBy, Streaming};
 use crate::report::{Place, Report};
 use crate::rules::HostRule;
 
 /// What a destination leads to.
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     pub(crate) cluster: Arc<str>,
     pub(crate) hash_by: Vec<HashBy>,
-    /// The host and port, where bytes go through unread.
-    opaque: Option<(Arc<str>, u16)>,
+    /// The host and port, and the rule and the subset that hold for them; none where there is no such host or port.
+    to: Option<(&'a Host, &'a Port, Option<&'a HostRule>, String)>,
+}
+
+impl Target<'_> {
+    /// How connections are kept from which no request is read, and where that is written.
+    pub(super) fn streaming(&self, kind: ProxyKind) -> (Streaming, Option<Place>) {
+        let to = self.to.as_ref();
+        to.map(|(host, port, rule, subset)| streaming(host, port, subset, *rule, kind)).unwrap_or_default()
+    }
 }
 
 /// The target of a destination, for requests.
 ///
 /// One that is not spoken to in HTTP is a problem, though it is served.
-pub(crate) fn target(
+pub(crate) fn target<'a>(
     written: &Destination,
     namespace: &str,
     place: &Place,
     via: &Via<'_>,
-    scope: &Scope<'_>,
+    scope: &Scope<'a>,
     report: &mut Report,
-) -> Target {
+) -> Target<'a> {
     let target = any_target(written, namespace, place, via, scope, report);
-    if let Some((host, port)) = &target.opaque {
-        let message = format!("port {port} of {host} is opaque TCP; requests reach it in HTTP/1.1");
+    if let Some((host, port, ..)) = target.to.as_ref().filter(|(_, port, ..)| !port.protocol.is_http()) {
+        let message =
+            format!("port {} of {} is opaque TCP; requests reach it in HTTP/1.1", port.number, host.name);
         report.add(
             place
                 .problem(Code::RoutesIgnored, message)
@@ -47,21 +58,21 @@ pub(crate) fn target(
 ///
 /// One that names what does not exist keeps its cluster's name: calls to it fail with 503, and the rest of the rule
 /// goes on.
-pub(crate) fn any_target(
+pub(crate) fn any_target<'a>(
     written: &Destination,
     namespace: &str,
     place: &Place,
     via: &Via<'_>,
-    scope: &Scope<'_>,
+    scope: &Scope<'a>,
     report: &mut Report,
-) -> Target {
+) -> Target<'a> {
     let name = expand(&written.host, namespace, &scope.settings.cluster_domain);
     let subset = written.subset.as_deref().unwrap_or_default();
     let number = written.port.map(|port| port.number).filter(|number| *number != 0);
     let nothing = |port: u32| Target {
         cluster: cluster_name(&name, port, subset).into(),
         hash_by: Vec::new(),
-        opaque: None,
+        to: None,
     };
     let Some(host) = scope.hosts.get(&name) else {
         report.add(scope.hosts.unknown(&name, &place.field("host")));
@@ -112,7 +123,7 @@ pub(crate) fn any_target(
             report.add(place.field("subset").problem(Code::UnknownSubset, message).hint(hint));
         }
     }
-    let hash_by = crate::clusters::hash_by(port, subset, rule, scope.group.kind);
-    let opaque = (!port.protocol.is_http()).then(|| (host.name.clone(), port.number));
-    Target { cluster: host.cluster_name(port.number, subset).into(), hash_by, opaque }
+    let hash_by = hash_by(host, port, subset, rule, scope.group.kind);
+    let cluster = host.cluster_name(port.number, subset).into();
+    Target { cluster, hash_by, to: Some((host, port, rule, subset.to_owned())) }
 }

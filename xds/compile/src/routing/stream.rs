@@ -1,5 +1,6 @@
 //! Rules for connections that no request is read from: by server name where TLS goes through sealed, and for opaque
-//! TCP. They apply at gateways, and to what is redirected to a sidecar.
+//! TCP. They apply at gateways, to what is redirected to a sidecar, and to what a workload opens to the ports of
+//! 127.0.0.1 that stand for those of Services.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::destination::any_target;
 use super::rule::{Via, weight};
 use super::{Claim, MESH, Scope, gateway_name};
 use crate::hosts::{is_domain, wildcard_covers};
+use crate::ir::Streaming;
 use crate::report::{Place, Report};
 
 /// Where connections of some kind go.
@@ -21,6 +23,7 @@ pub(crate) struct StreamRule {
     /// Destination addresses and prefix lengths; empty is any.
     pub(crate) subnets: Vec<(IpAddr, u8)>,
     pub(crate) clusters: Vec<(Arc<str>, u32)>,
+    pub(crate) streaming: Streaming,
     pub(crate) place: Place,
 }
 
@@ -50,46 +53,67 @@ pub(crate) fn server_name_rules(
             let server_names = server_names(written, claim, &at, report);
             let subnets = subnets(written, &at, report);
             if let Some(subnets) = subnets.filter(|_| !server_names.is_empty())
-                && let Some(clusters) = clusters(&route.route, claim, &place, via, scope, report)
+                && let Some((clusters, streaming)) = clusters(&route.route, claim, &place, via, scope, report)
             {
-                found.push(StreamRule { server_names, subnets, clusters, place: at });
+                found.push(StreamRule { server_names, subnets, clusters, streaming, place: at });
             }
         }
     }
     found
 }
 
-/// The rule for opaque connections that come this way: of several the first, for a port has one.
-pub(crate) fn tcp_rule(
+/// The rules for opaque connections that come this way, the first to match first; one for every address is the last.
+pub(crate) fn tcp_rules(
     claim: &Claim,
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
-) -> Option<StreamRule> {
+) -> Vec<StreamRule> {
+    let mut found = Vec::new();
     for (index, route) in claim.service.spec.tcp.iter().enumerate() {
         let place = Place::new(claim.source.clone(), "spec.tcp").index(index);
-        let mut written = route.r#match.iter().enumerate();
         let matched = match route.r#match.is_empty() {
-            true => Some(None),
-            false => written.find(|(_, written)| applies(written, claim, via, scope)).map(Some),
+            true => vec![(place.clone(), Vec::new())],
+            false => matched(&route.r#match, claim, &place, via, scope, report),
         };
-        let Some(matched) = matched else { continue };
-        let subnets = match matched {
-            Some((index, written)) => {
-                let place = place.field("match").index(index);
-                if written.source_subnet.is_some() {
-                    let problem =
-                        place.field("sourceSubnet").not_supported("connections from anywhere match");
-                    report.add(problem.hint("choose clients by sourceLabels or sourceNamespace"));
-                }
-                subnets(written, &place, report)?
+        for (at, subnets) in matched {
+            let Some((clusters, streaming)) = clusters(&route.route, claim, &place, via, scope, report)
+            else {
+                continue;
+            };
+            let is_last = subnets.is_empty();
+            found.push(StreamRule { server_names: Vec::new(), subnets, clusters, streaming, place: at });
+            if is_last {
+                return found;
             }
-            None => Vec::new(),
-        };
-        let clusters = clusters(&route.route, claim, &place, via, scope, report)?;
-        return Some(StreamRule { server_names: Vec::new(), subnets, clusters, place });
+        }
     }
-    None
+    found
+}
+
+/// Those of some matches that hold for connections that come this way, each with its addresses.
+fn matched(
+    written: &[L4Match],
+    claim: &Claim,
+    place: &Place,
+    via: &Via<'_>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Vec<(Place, Vec<(IpAddr, u8)>)> {
+    let mut found = Vec::new();
+    for (index, written) in
+        written.iter().enumerate().filter(|(_, written)| applies(written, claim, via, scope))
+    {
+        let place = place.field("match").index(index);
+        if written.source_subnet.is_some() {
+            let problem = place.field("sourceSubnet").not_supported("connections from anywhere match");
+            report.add(problem.hint("choose clients by sourceLabels or sourceNamespace"));
+        }
+        if let Some(subnets) = subnets(written, &place, report) {
+            found.push((place, subnets));
+        }
+    }
+    found
 }
 
 fn applies(written: &L4Match, claim: &Claim, via: &Via<'_>, scope: &Scope<'_>) -> bool {
@@ -160,8 +184,9 @@ fn clusters(
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
-) -> Option<Vec<(Arc<str>, u32)>> {
+) -> Option<(Vec<(Arc<str>, u32)>, Streaming)> {
     let mut found = Vec::new();
+    let mut kept: Option<Streaming> = None;
     let mut total = 0u64;
     for (index, destination) in written.iter().enumerate() {
         let place = place.field("route").index(index);
@@ -171,6 +196,21 @@ fn clusters(
         let target = any_target(&destination.destination, namespace, &at, via, scope, report);
         if weight > 0 {
             total += u64::from(weight);
+            let (own, at) = target.streaming(scope.group.kind);
+            match (kept, at) {
+                // Which destination a connection goes to is decided after how it is kept.
+                (Some(first), Some(at)) if first != own => {
+                    let message = "connections that are divided between destinations are kept as the rule of the \
+                                   first of them says: this is not used for them";
+                    let problem = at.problem(Code::NoEffect, message);
+                    report.add(problem.hint(
+                        "give every destination of a route the same idleTimeout, \
+                                             maxConnectionDuration and hash",
+                    ));
+                }
+                _ => {}
+            }
+            kept.get_or_insert(own);
             found.push((target.cluster, weight));
         }
     }
@@ -180,5 +220,5 @@ fn clusters(
         report.add(place.problem(Code::InvalidValue, message).hint("write weights such as 90 and 10"));
         return None;
     }
-    Some(found)
+    Some((found, kept.unwrap_or_default()))
 }

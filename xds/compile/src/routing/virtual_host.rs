@@ -207,7 +207,7 @@ pub(crate) fn service_host(
 /// Everything to the Service's own port.
 pub(crate) fn default_rule(host: &Host, port: &Port, scope: &Scope<'_>) -> Rule {
     let rule = scope.rules.find(host, scope.group, scope.settings);
-    let hash_by = crate::clusters::hash_by(port, "", rule, scope.group.kind);
+    let hash_by = crate::clusters::hash_by(host, port, "", rule, scope.group.kind);
     let mut retries = retries::default_policy(scope.settings, scope.group.kind);
     if let Some(retries) = &mut retries {
         // A hash leads to the same endpoint each time: avoiding it would only cost attempts.

@@ -8,7 +8,7 @@ use pilotage_compile::{
     compile_secrets,
 };
 use pilotage_protocol::Name;
-use pilotage_watcher::{Touched, World};
+use pilotage_watcher::{Change, Object, ObjectKey, Touched, World};
 use proptest::prelude::*;
 
 use crate::dice::Dice;
@@ -39,6 +39,15 @@ fn groups() -> Vec<(Group, BTreeSet<Name>)> {
         group(ProxyKind::Gateway, "y", Some("v2"), ""),
         group(ProxyKind::Grpc, "x", None, ""),
     ]
+}
+
+/// Keeps what there is, to be edited.
+fn note(there: &mut BTreeMap<ObjectKey, Object>, change: &Change) {
+    match change {
+        Change::Apply(object) => drop(there.insert(object.key(), object.clone())),
+        Change::Delete(key) => drop(there.remove(key)),
+        Change::Problems { .. } | Change::Synced(_) => {}
+    }
 }
 
 fn kind(group: &Group) -> &'static str {
@@ -79,30 +88,36 @@ proptest! {
         let mut dice = Dice::new(seed);
         let settings = Settings::default();
         let mut world = World::default();
-        for _ in 0..12 {
-            apply(&mut world, dice.change());
+        let mut there = BTreeMap::new();
+        for change in dice.world(8) {
+            note(&mut there, &change);
+            apply(&mut world, change);
         }
         let mut catalog = Catalog::of(&world, &settings);
         let mut checkup = Checkup::default().follow(&catalog);
-        let mut keys = LabelKeys::of(&world);
+        let mut keys = LabelKeys::of(&world, &Settings::default());
         let mut members: BTreeMap<Group, Compiled> = BTreeMap::new();
         for _ in 0..steps {
             // Several edits may come at once, and endpoints come ahead of the rest.
             let mut touched = Touched::default();
             for _ in 0..=dice.below(2) {
-                touched.merge(apply(&mut world, dice.change()));
+                let change = if dice.below(8) > 0 { dice.edit(&there) } else { dice.change() };
+                note(&mut there, &change);
+                touched.merge(apply(&mut world, change));
             }
             let before = members.clone();
             for compiled in members.values_mut() {
                 *compiled = compile_endpoints(&world, compiled, &touched.endpoints);
                 *compiled = compile_secrets(&world, compiled, &touched.secrets);
             }
-            if !touched.config.is_empty() || members.is_empty() {
+            // Whoever is compiled for is compiled for from the world as it is.
+            let is_new = groups().iter().any(|(group, _)| !members.contains_key(group));
+            if !touched.config.is_empty() || is_new {
                 catalog = catalog.follow(&world);
                 checkup = checkup.follow(&catalog);
             }
             keys = keys.follow(&world);
-            prop_assert!(keys == LabelKeys::of(&world));
+            prop_assert!(keys == LabelKeys::of(&world, &Settings::default()));
             let full = Catalog::of(&world, &settings);
             let mut others: BTreeMap<&str, Compiled> = BTreeMap::new();
             for (group, asked) in groups() {

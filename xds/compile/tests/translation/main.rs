@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod advice;
 mod dice;
 mod golden;
 mod header;
@@ -11,4 +12,5 @@ mod methods;
 mod mistakes;
 mod properties;
 mod secrets;
+mod settings;
 mod world;

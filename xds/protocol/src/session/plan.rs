@@ -62,8 +62,7 @@ pub(super) fn target(view: &View<'_>, resource_type: &ResourceType) -> Option<Ar
     }
     let target = view.target(resource_type)?;
     let is_there = subscription.base.as_ref().is_some_and(|base| Arc::ptr_eq(base, &target));
-    let is_idle =
-        subscription.overlay.is_empty() && subscription.search.is_none() && !subscription.answer_due;
+    let is_idle = subscription.overlay.is_empty() && subscription.search.is_none();
     (!is_there || !is_idle).then_some(target)
 }
 

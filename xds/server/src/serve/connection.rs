@@ -70,12 +70,16 @@ pub(super) async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 
         }
         routes.clone().call(request)
     });
-    let connection = http2::Builder::new(spawner)
+    let mut builder = http2::Builder::new(spawner);
+    builder
         .timer(TokioTimer::new())
         .keep_alive_interval(config.keepalive_interval)
         .keep_alive_timeout(config.keepalive_timeout)
-        .serve_connection(TokioIo::new(socket), service);
-    let mut connection = pin!(connection);
+        // A connection carries one request or a few, in which nothing repeats that is worth a table.
+        .header_table_size(0);
+    // In one expression: bound to a name first it would have room twice, for as long as it lasts.
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    drop(builder);
     let mut is_finishing = false;
     loop {
         tokio::select! {
