@@ -28,8 +28,8 @@ const CHANGES: usize = 1_000;
 const CHANGES_A_SECOND: u64 = 100;
 const WRITERS: usize = 32;
 const NODES: usize = 100;
-/// Services that have Pods, in the last part.
-const WITH_PODS: usize = 2_000;
+/// Services in the large part, unless `-- --services N` says another number.
+const LARGE: usize = 10_000;
 
 fn service(name: &str) -> Value {
     json!({
@@ -268,6 +268,8 @@ fn clusters(services: usize) -> Vec<String> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--services").skip(1);
+    let services = arguments.next().map_or(Ok(LARGE), |number| number.parse())?.max(1_001);
     let cluster = ControlPlane::start(Options::default()).await?;
     let client = cluster.client(Identity::Administrator).await?;
     create_crds(&client, &istio_crds().await?).await?;
@@ -288,13 +290,19 @@ async fn main() -> Result<()> {
     let small = resident(&server)?;
     drop((told, server));
 
-    write(&client, 1_000..10_000).await?;
-    let large = large(&kubeconfig, "10,000 Services x 10 endpoints").await?;
-    println!("bytes for each Service with ten endpoints, and one client: {}", (large - small.0) / 9_000);
+    write(&client, 1_000..services).await?;
+    let without = large(&kubeconfig, &format!("{services} Services x 10 endpoints")).await?;
+    let more = u64::try_from(services - 1_000)?;
+    println!(
+        "bytes for each Service with ten endpoints, and one client: {}",
+        without.saturating_sub(small.0) / more
+    );
 
-    write_pods(&client, 0..WITH_PODS).await?;
-    let pods = self::large(&kubeconfig, &format!("the same, and {} Pods", WITH_PODS * 10)).await?;
-    println!("bytes for each Pod: {}", pods.saturating_sub(large) / (WITH_PODS as u64 * 10));
+    // Of every fifth Service, so that the API server is done with them in minutes.
+    let pods = services / 5;
+    write_pods(&client, 0..pods).await?;
+    let with = large(&kubeconfig, &format!("the same, and {} Pods", pods * 10)).await?;
+    println!("bytes for each Pod: {}", with.saturating_sub(without) / u64::try_from(pods * 10)?);
     Ok(())
 }
 

@@ -8,13 +8,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space, set_thread_uid};
 
 use crate::PATIENCE;
 
 /// Set in the process that runs inside.
 const INSIDE: &str = "PILOTAGE_TEST_NAMESPACE";
+
+/// How long a test may take inside; what hangs there would not end with the test that waits for it.
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// The user of applications.
 const APPLICATION: u32 = 1;
@@ -26,7 +29,9 @@ const APPLICATION: u32 = 1;
 pub fn isolated<F: Future<Output = Result<()>>>(name: &str, body: impl FnOnce() -> F) -> Result<()> {
     if std::env::var_os(INSIDE).is_some() {
         run("ip", &["link", "set", "lo", "up"])?;
-        return tokio::runtime::Runtime::new()?.block_on(body());
+        let limited = async { tokio::time::timeout(LIMIT, body()).await };
+        let ended = tokio::runtime::Runtime::new()?.block_on(limited);
+        return ended.unwrap_or_else(|_| bail!("{name} has not ended within {LIMIT:?}"));
     }
     // The executable under test is built out here, where its tools are.
     crate::pilotage()?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use pilotage_protocol::Name;
+use pilotage_protocol::{Name, ResourceType};
 use pilotage_watcher::{Kind, NamespacedName, ObjectKey, Problem, Touched};
 
 use crate::access_log::access_logs;
@@ -47,6 +47,8 @@ pub(crate) struct Outline {
     hosts: HostTable,
     /// Whether a Sidecar object leaves hosts out.
     is_scoped: bool,
+    /// The hosts that routes lead to, which are known where a Sidecar object holds.
+    destinations: Arc<BTreeSet<Name>>,
     clusters: Parts<Clusters>,
     /// The virtual hosts of sidecars.
     mesh: Mesh,
@@ -103,12 +105,13 @@ impl Outline {
             None => Touched::default(),
             Some(_) => world.changes_since(self.catalog.world()),
         };
+        let is_sidecar = |key: &ObjectKey| key.kind == Kind::Sidecar;
+        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(is_sidecar));
         // Where a Sidecar object holds, routes bring the hosts that they lead to.
-        let brings = |key: &ObjectKey| matches!(key.kind, Kind::Sidecar | Kind::VirtualService);
-        let is_same_choice = !is_scoped || (known == Some(group) && !touched.config.iter().any(brings));
+        let brought = sidecar.destinations().symmetric_difference(&self.destinations);
         let knows = |host: &Host| sidecar.knows(&host.namespace, &host.name, group);
         let hosts = match known.filter(|_| is_same_choice) {
-            Some(known) => self.hosts.follow(catalog.hosts(), known, group, knows),
+            Some(known) => self.hosts.follow(catalog.hosts(), (known, group), brought, knows),
             None => HostTable::of(catalog.hosts(), group, knows),
         };
         let mut changes = self.changes(catalog, &hosts, known.is_none(), &touched);
@@ -132,6 +135,7 @@ impl Outline {
             asked: Arc::new(asked.clone()),
             hosts: hosts.clone(),
             is_scoped: sidecar.is_limited(),
+            destinations: sidecar.destinations().clone(),
             ..self.clone()
         };
         let mut difference = Difference { everything: changes.everything, ..Difference::default() };
@@ -160,7 +164,7 @@ impl Outline {
         }
         if known.is_none() || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
             let mut report = Report::default();
-            check_workloads(world, &mut report);
+            check_workloads(world, group.kind, &mut report);
             next.workload_problems = report.into_problems().into();
         }
         difference.touched = touched;
@@ -258,6 +262,28 @@ impl Outline {
     /// What is told in Envoy's own words.
     pub(crate) fn raw(&self) -> &Arc<RawResources> {
         &self.raw
+    }
+
+    /// Whether translation makes a resource of this type and name.
+    pub(crate) fn makes(&self, resource_type: &ResourceType, name: &Name) -> bool {
+        let whole = self.whole.as_ref().map(|part| &part.outcome);
+        let of_whole = |names: fn(&Whole) -> &[Name]| whole.is_some_and(|whole| names(whole).contains(name));
+        match resource_type {
+            ResourceType::Cluster => {
+                of_whole(|whole| &whole.clusters)
+                    || self.clusters.iter().any(|part| part.outcome.names.contains(name))
+            }
+            ResourceType::Endpoint => {
+                let mut plans = self.clusters.iter().flat_map(|part| part.outcome.plans.iter());
+                plans.any(|plan| plan.selection.cluster == *name)
+            }
+            ResourceType::Listener => of_whole(|whole| &whole.listeners),
+            ResourceType::Route => {
+                of_whole(|whole| &whole.tables) || self.mesh.tables().any(|table| table.name() == *name)
+            }
+            ResourceType::Secret => self.secrets().contains_key(name),
+            _ => false,
+        }
     }
 
     /// How the endpoints of a host's clusters are found, by the host's name.

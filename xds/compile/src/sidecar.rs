@@ -4,7 +4,9 @@
 //! known with the route.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use pilotage_protocol::Name;
 use pilotage_watcher::resources::{
     ConnectionPool, ServiceEntryPort, Sidecar as Written, SidecarEgress, SidecarIngress, VirtualService,
     WithMeta,
@@ -84,7 +86,7 @@ pub(crate) struct Sidecar<'w> {
     /// The egress listeners with a port.
     listeners: Vec<Egress<'w>>,
     /// Full names of the hosts that visible routes lead to.
-    destinations: BTreeSet<String>,
+    destinations: Arc<BTreeSet<Name>>,
 }
 
 impl<'w> Sidecar<'w> {
@@ -127,8 +129,12 @@ impl<'w> Sidecar<'w> {
             };
             sidecar.listeners = listeners.map(listener).collect();
         }
-        let known = world.virtual_services().filter(|service| sidecar.knows_routes(service, group, settings));
-        sidecar.destinations = known.flat_map(|service| destinations(service, settings)).collect();
+        if sidecar.is_limited() {
+            let known =
+                world.virtual_services().filter(|service| sidecar.knows_routes(service, group, settings));
+            let destinations = known.flat_map(|service| destinations(service, settings));
+            sidecar.destinations = Arc::new(destinations.map(Name::from).collect());
+        }
         sidecar
     }
 
@@ -153,6 +159,11 @@ impl<'w> Sidecar<'w> {
         let mut hosts = service.spec.hosts.iter();
         let full = |host: &String| expand(host, namespace, &settings.cluster_domain);
         self.patterns.is_none() || hosts.any(|host| self.lists(namespace, &full(host), group))
+    }
+
+    /// Full names of the hosts that are known with the routes that lead to them.
+    pub(crate) fn destinations(&self) -> &Arc<BTreeSet<Name>> {
+        &self.destinations
     }
 
     /// Where calls to hosts that nobody knows are sent, as it is written.

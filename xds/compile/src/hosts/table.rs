@@ -66,20 +66,20 @@ impl HostTable {
         table
     }
 
-    /// The hosts that a group sees of a later index; this table is of a group that differs from it in nothing but the
-    /// namespace, and to which as much is known.
-    pub(crate) fn follow(
-        &self,
-        index: &HostIndex,
-        before: &Group,
-        group: &Group,
+    /// The hosts that a group sees of a later index; this table is of the group `before`, which differs in nothing but the
+    /// namespace. Of names whose object did not change, those that `moved` alone may be known now or no longer.
+    pub(crate) fn follow<'a>(
+        &'a self,
+        index: &'a HostIndex,
+        (before, group): (&Group, &Group),
+        moved: impl Iterator<Item = &'a Arc<str>>,
         knows: impl Fn(&Host) -> bool,
     ) -> Self {
         let changed = self.known.diff(index.by_name()).map(|item| match item {
             DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name,
             DiffItem::Update { new: (name, _), .. } => name,
         });
-        let mut names: BTreeSet<&Arc<str>> = changed.collect();
+        let mut names: BTreeSet<&Arc<str>> = changed.chain(moved).collect();
         if before.namespace != group.namespace {
             names.extend(index.partial());
         }

@@ -5,6 +5,8 @@
 
 #[path = "dice/edge.rs"]
 mod edge;
+#[path = "dice/edits.rs"]
+mod edits;
 #[path = "dice/policy.rs"]
 mod policy;
 #[path = "dice/proxies.rs"]

@@ -8,7 +8,7 @@ use pilotage_compile::{
     compile_secrets,
 };
 use pilotage_protocol::Name;
-use pilotage_watcher::{Touched, World};
+use pilotage_watcher::{Change, Object, ObjectKey, Touched, World};
 use proptest::prelude::*;
 
 use crate::dice::Dice;
@@ -17,7 +17,7 @@ use crate::world::{Case, cases, objects};
 
 /// How many worlds are edited: few, for each is translated whole after every edit; `PROPTEST_CASES` says otherwise.
 fn edited_worlds() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
 }
 
 /// Groups that differ in each thing that a translation may look at.
@@ -39,6 +39,15 @@ fn groups() -> Vec<(Group, BTreeSet<Name>)> {
         group(ProxyKind::Gateway, "y", Some("v2"), ""),
         group(ProxyKind::Grpc, "x", None, ""),
     ]
+}
+
+/// Keeps what there is, to be edited.
+fn note(there: &mut BTreeMap<ObjectKey, Object>, change: &Change) {
+    match change {
+        Change::Apply(object) => drop(there.insert(object.key(), object.clone())),
+        Change::Delete(key) => drop(there.remove(key)),
+        Change::Problems { .. } | Change::Synced(_) => {}
+    }
 }
 
 fn kind(group: &Group) -> &'static str {
@@ -79,8 +88,10 @@ proptest! {
         let mut dice = Dice::new(seed);
         let settings = Settings::default();
         let mut world = World::default();
-        for _ in 0..12 {
-            apply(&mut world, dice.change());
+        let mut there = BTreeMap::new();
+        for change in dice.world(8) {
+            note(&mut there, &change);
+            apply(&mut world, change);
         }
         let mut catalog = Catalog::of(&world, &settings);
         let mut checkup = Checkup::default().follow(&catalog);
@@ -90,14 +101,18 @@ proptest! {
             // Several edits may come at once, and endpoints come ahead of the rest.
             let mut touched = Touched::default();
             for _ in 0..=dice.below(2) {
-                touched.merge(apply(&mut world, dice.change()));
+                let change = if dice.below(8) > 0 { dice.edit(&there) } else { dice.change() };
+                note(&mut there, &change);
+                touched.merge(apply(&mut world, change));
             }
             let before = members.clone();
             for compiled in members.values_mut() {
                 *compiled = compile_endpoints(&world, compiled, &touched.endpoints);
                 *compiled = compile_secrets(&world, compiled, &touched.secrets);
             }
-            if !touched.config.is_empty() || members.is_empty() {
+            // Whoever is compiled for is compiled for from the world as it is.
+            let is_new = groups().iter().any(|(group, _)| !members.contains_key(group));
+            if !touched.config.is_empty() || is_new {
                 catalog = catalog.follow(&world);
                 checkup = checkup.follow(&catalog);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pilotage_compile::{Compiled, Group, Location, ProxyKind, Settings, UndeclaredPorts, check, compile};
-use pilotage_protocol::{Collection, Name, Resource, ResourceType};
+use pilotage_protocol::{Collection, Name, Reference, Resource, ResourceType};
 use pilotage_protos::json::any_to_json;
 use pilotage_watcher::{Change, Kind, ObjectKey, Touched, World};
 use proptest::prelude::*;
@@ -116,6 +116,12 @@ pub(crate) fn same(incremental: &Compiled, full: &Compiled) {
                 assert_eq!(decode(one), decode(other), "{}", one.name());
             }
         }
+    }
+    for resource_type in TYPES {
+        let references = |compiled: &Compiled| -> Vec<Vec<Reference>> {
+            of_type(compiled, &resource_type).iter().map(|one| one.references().to_vec()).collect()
+        };
+        assert_eq!(references(incremental), references(full), "{resource_type}");
     }
     let problems = |compiled: &Compiled| compiled.problems().cloned().collect::<Vec<_>>();
     assert_eq!(problems(incremental), problems(full));

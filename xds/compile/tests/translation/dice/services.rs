@@ -40,7 +40,12 @@ impl Dice {
             external_traffic_local: self.one_in(4),
             families: self.some(2, |dice| dice.pick(&[Family::V4, Family::V6])),
         };
-        self.with(spec)
+        let mut meta = self.meta(Labels::new());
+        if self.one_in(4) {
+            meta.annotations
+                .insert("networking.istio.io/exportTo".into(), self.pick(&[".", "*", "x,y"]).into());
+        }
+        Arc::new(WithMeta { meta, spec })
     }
 
     pub(super) fn slice(&mut self) -> Arc<WithMeta<EndpointSlice>> {

@@ -5,7 +5,8 @@ use super::*;
 impl Dice {
     pub(super) fn virtual_service(&mut self) -> Arc<WithMeta<VirtualService>> {
         let spec = VirtualService {
-            hosts: self.some(3, Self::host),
+            // Without hosts it is a delegate.
+            hosts: if self.one_in(4) { Vec::new() } else { self.some(3, Self::host) },
             gateways: self.some(2, |dice| dice.pick(&["mesh", "a", "x/b", "./c", "a.y.svc"]).to_owned()),
             http: self.some(3, Self::rule),
             tls: self.some(2, |dice| TlsRoute {
@@ -88,6 +89,15 @@ impl Dice {
     }
 
     fn rule(&mut self) -> HttpRoute {
+        let rule = self.any_rule();
+        // One that has an action of its own as well is a mistake, and hands nothing over.
+        match rule.delegate.is_some() && !self.one_in(4) {
+            true => HttpRoute { route: Vec::new(), redirect: None, direct_response: None, ..rule },
+            false => rule,
+        }
+    }
+
+    fn any_rule(&mut self) -> HttpRoute {
         HttpRoute {
             name: self.maybe(Self::text),
             r#match: self.some(2, Self::http_match),
