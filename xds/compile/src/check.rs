@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::compiled::subset_problem;
 use crate::endpoints::select;
 use crate::outline::Outline;
+use crate::raw::{Operation, misplaced};
 use crate::report::Report;
 use crate::{Group, ProxyKind, Settings};
 
@@ -80,6 +81,7 @@ impl Checkup {
         };
         report.extend(of_kind(|kind| !matches!(kind, ProxyKind::Grpc | ProxyKind::Intercepted)));
         report.extend(self.advice.iter().flat_map(|advice| advice.iter().cloned()));
+        self.tell_misplaced(&mut report);
         // What is known already is not made less by who else sees it.
         report.extend(of_kind(|kind| kind == ProxyKind::Intercepted).map(as_information));
         for problem in of_kind(|kind| kind == ProxyKind::Grpc) {
@@ -93,6 +95,31 @@ impl Checkup {
             _ => problem,
         };
         report.into_problems().into_iter().map(unless_redirected).collect()
+    }
+}
+
+impl Checkup {
+    /// Says which resources in Envoy's own words are written over nothing, whoever looks, or beside one that anyone has.
+    fn tell_misplaced(&self, report: &mut Report) {
+        let mut over_something = BTreeSet::new();
+        let mut over_nothing = Vec::new();
+        for view in self.views.values() {
+            for (resource_type, written) in view.outline.raw().iter() {
+                for (name, (_, operation, place)) in written {
+                    let is_made = view.outline.makes(resource_type, name);
+                    match misplaced(resource_type, name, *operation, place, is_made) {
+                        Some(problem) if *operation == Operation::Replace => over_nothing.push(problem),
+                        Some(problem) => report.add(problem),
+                        None => drop(over_something.insert((&place.object, place.field("name").path))),
+                    }
+                }
+            }
+        }
+        let is_told = |problem: &Problem| {
+            let object = problem.object.as_ref();
+            !object.is_some_and(|object| over_something.contains(&(object, problem.path.clone())))
+        };
+        report.extend(over_nothing.into_iter().filter(is_told));
     }
 }
 

@@ -18,7 +18,7 @@ use pilotage_watcher::{Code, Severity};
 
 use crate::credentials::Credentials;
 use crate::endpoints::Spread;
-use crate::hosts::{Host, Members, Port, Resolve};
+use crate::hosts::{Host, Members, Port, Resolve, tell_of_pipe};
 use crate::ir::{Cluster, Discovery, DnsEndpoint, HashBy, ProxyVersion, Streaming, Upstream};
 use crate::policy::{Policy, effective};
 use crate::protocol::Protocol;
@@ -62,6 +62,12 @@ pub(crate) fn cluster(
     let pool = pool::pool(&policy, port.protocol, settings, report);
     if group.kind == ProxyKind::Grpc {
         proxyless::unknown_limits(&policy, report);
+    }
+    if let Members::Listed { entries, .. } = &host.members {
+        for (index, entry) in entries.iter().enumerate() {
+            let place = Place::new(host.source.clone(), "spec.endpoints").index(index);
+            tell_of_pipe(entry, group.kind, &place, report);
+        }
     }
     let upstream = match port.protocol {
         protocol if protocol.is_http2() => Upstream::Http2,

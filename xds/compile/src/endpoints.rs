@@ -16,7 +16,7 @@ use pilotage_watcher::resources::{self, Family, Transport, WorkloadEntry};
 use crate::hosts::{Members, Port, endpoint_port};
 pub(crate) use spread::{HOSTNAME, REGION, Spread, ZONE, covers, label_of_failover, of_location};
 
-use crate::ir::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
+use crate::ir::{Address, Assignment, Endpoint, Health, Locality, LocalityEndpoints};
 
 /// All that an assignment is made from, apart from the endpoints themselves.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ type Sighting = (Health, Locality, u32, u32);
 #[derive(Default)]
 struct Found {
     /// By address, each once, with what is known of it.
-    endpoints: BTreeMap<(IpAddr, u16), Sighting>,
+    endpoints: BTreeMap<Address, Sighting>,
     candidates: usize,
     matching: usize,
     /// The sockets of each Pod; one with several has addresses of both families.
@@ -72,7 +72,7 @@ impl Found {
             let is_preferred = |socket: &&(IpAddr, u16)| socket.0.is_ipv6() == (family == Family::V6);
             if sockets.iter().any(|socket| is_preferred(&socket)) {
                 for other in sockets.iter().filter(|socket| !is_preferred(socket)) {
-                    self.endpoints.remove(other);
+                    self.endpoints.remove(&Address::Socket(other.0, other.1));
                 }
             }
         }
@@ -93,8 +93,8 @@ pub(crate) fn select(world: &World, members: &Members, selection: &Selection) ->
     }
     fit(found.endpoints.values_mut().map(|(_, _, weight, _)| weight));
     let mut by_rank: BTreeMap<(u32, Locality), Vec<Endpoint>> = BTreeMap::new();
-    for ((address, port), (health, locality, weight, rank)) in found.endpoints {
-        by_rank.entry((rank, locality)).or_default().push(Endpoint { address, port, health, weight });
+    for (at, (health, locality, weight, rank)) in found.endpoints {
+        by_rank.entry((rank, locality)).or_default().push(Endpoint { at, health, weight });
     }
     let mut localities: Vec<LocalityEndpoints> = Vec::new();
     let mut last = None;
@@ -146,7 +146,7 @@ fn from_slices(world: &World, service: &str, selection: &Selection, found: &mut 
             if let Some(pod) = &endpoint.pod {
                 found.of_pod.entry(pod.clone()).or_default().push((*address, port.port));
             }
-            let endpoint = Endpoint { address: *address, port: port.port, health, weight: 1 };
+            let endpoint = Endpoint { at: Address::Socket(*address, port.port), health, weight: 1 };
             insert(found, locality, endpoint, rank);
         }
     }
@@ -183,7 +183,8 @@ fn from_labels(
             continue;
         }
         found.matching += 1;
-        let endpoint = Endpoint { address: *address, port, health: Health::Healthy, weight: 1 };
+        let at = Address::Socket(*address, port);
+        let endpoint = Endpoint { at, health: Health::Healthy, weight: 1 };
         let place = world.place(pod.spec.node.as_ref());
         let locality = of_place(place.region.as_ref(), place.zone.as_ref(), place.subzone.as_ref());
         let rank = selection.spread.rank(&locality, |key| match key {
@@ -201,23 +202,30 @@ fn from_list<'a>(
     found: &mut Found,
 ) {
     for entry in entries {
-        let Some(address) = entry.address.as_deref().and_then(|address| address.parse().ok()) else {
+        let Some(at) = address(entry, &selection.port, targets) else { continue };
+        // gRPC clients refuse a whole assignment for an address that is no IP address.
+        if selection.unhealthy == Unhealthy::LeftOut && matches!(at, Address::Pipe(_)) {
             continue;
-        };
+        }
         found.candidates += 1;
         if !selection.labels.iter().all(|(key, value)| entry.labels.get(key) == Some(value)) {
             continue;
         }
         found.matching += 1;
-        let endpoint = Endpoint {
-            address,
-            port: endpoint_port(entry, &selection.port, targets),
-            health: Health::Healthy,
-            weight: entry.weight.unwrap_or(1).max(1),
-        };
+        let weight = entry.weight.unwrap_or(1).max(1);
+        let endpoint = Endpoint { at, health: Health::Healthy, weight };
         let locality = locality(entry.locality.as_deref().unwrap_or_default());
         let rank = selection.spread.rank(&locality, |key| entry.labels.get(key).map(String::as_str));
         insert(found, locality, endpoint, rank);
+    }
+}
+
+/// Where an entry is called: at an address and a port, or at a Unix socket, which has no port.
+fn address(entry: &WorkloadEntry, port: &Port, targets: &BTreeMap<u16, u16>) -> Option<Address> {
+    let text = entry.address.as_deref()?;
+    match text.strip_prefix("unix://") {
+        Some(path) => Address::pipe(path),
+        None => Some(Address::Socket(text.parse().ok()?, endpoint_port(entry, port, targets))),
     }
 }
 
@@ -288,7 +296,7 @@ pub(crate) fn locality(text: &str) -> Locality {
 
 /// Keeps the better of two sightings of one address: slices may repeat an endpoint while it moves between them.
 fn insert(found: &mut Found, locality: Locality, endpoint: Endpoint, rank: u32) {
-    match found.endpoints.entry((endpoint.address, endpoint.port)) {
+    match found.endpoints.entry(endpoint.at) {
         Entry::Vacant(entry) => {
             entry.insert((endpoint.health, locality, endpoint.weight, rank));
         }

@@ -18,7 +18,7 @@ use pilotage_watcher::{Code, ObjectKey, Problem};
 
 pub(crate) use index::{HostIndex, TouchedHosts};
 pub(crate) use name::{expand, is_domain, is_resolvable, is_visible, nearest, wildcard_covers, wildcards};
-pub(crate) use service_entry::{check_workloads, endpoint_port};
+pub(crate) use service_entry::{check_workloads, endpoint_port, tell_of_pipe};
 pub(crate) use table::HostTable;
 pub(crate) use trace::{Changes, Reads, Trace};
 

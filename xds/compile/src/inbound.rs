@@ -23,7 +23,7 @@ use crate::protocol::Protocol;
 use crate::sidecar::Sidecar;
 use crate::workload::Served;
 
-pub(crate) use ingress::{ingress, pipe};
+pub(crate) use ingress::ingress;
 
 /// The cluster of connections to ports that no Service leads to.
 const PASSTHROUGH: &str = "InboundPassthroughCluster";

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use pilotage_protocol::Name;
+use pilotage_protocol::{Name, ResourceType};
 use pilotage_watcher::{Kind, NamespacedName, ObjectKey, Problem, Touched};
 
 use crate::access_log::access_logs;
@@ -164,7 +164,7 @@ impl Outline {
         }
         if known.is_none() || touched.config.iter().any(|key| key.kind == Kind::WorkloadEntry) {
             let mut report = Report::default();
-            check_workloads(world, &mut report);
+            check_workloads(world, group.kind, &mut report);
             next.workload_problems = report.into_problems().into();
         }
         difference.touched = touched;
@@ -262,6 +262,28 @@ impl Outline {
     /// What is told in Envoy's own words.
     pub(crate) fn raw(&self) -> &Arc<RawResources> {
         &self.raw
+    }
+
+    /// Whether translation makes a resource of this type and name.
+    pub(crate) fn makes(&self, resource_type: &ResourceType, name: &Name) -> bool {
+        let whole = self.whole.as_ref().map(|part| &part.outcome);
+        let of_whole = |names: fn(&Whole) -> &[Name]| whole.is_some_and(|whole| names(whole).contains(name));
+        match resource_type {
+            ResourceType::Cluster => {
+                of_whole(|whole| &whole.clusters)
+                    || self.clusters.iter().any(|part| part.outcome.names.contains(name))
+            }
+            ResourceType::Endpoint => {
+                let mut plans = self.clusters.iter().flat_map(|part| part.outcome.plans.iter());
+                plans.any(|plan| plan.selection.cluster == *name)
+            }
+            ResourceType::Listener => of_whole(|whole| &whole.listeners),
+            ResourceType::Route => {
+                of_whole(|whole| &whole.tables) || self.mesh.tables().any(|table| table.name() == *name)
+            }
+            ResourceType::Secret => self.secrets().contains_key(name),
+            _ => false,
+        }
     }
 
     /// How the endpoints of a host's clusters are found, by the host's name.

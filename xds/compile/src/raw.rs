@@ -10,7 +10,7 @@ use bytes::Bytes;
 use pilotage_protocol::{Name, ResourceType};
 use pilotage_protos::json::{JsonError, any_from_json};
 use pilotage_watcher::resources::{EnvoyResources, WithMeta};
-use pilotage_watcher::{Code, Kind, ObjectKey, World};
+use pilotage_watcher::{Code, Kind, ObjectKey, Problem, World};
 use serde_json::Value;
 
 use crate::report::{Place, Report};
@@ -86,6 +86,29 @@ pub(crate) fn raw_resources(
         }
     }
     found
+}
+
+/// What is wrong with where a resource is written, by whether translation makes one of its name.
+pub(crate) fn misplaced(
+    resource_type: &ResourceType,
+    name: &Name,
+    operation: Operation,
+    place: &Place,
+    is_meant: bool,
+) -> Option<Problem> {
+    match (operation, is_meant) {
+        (Operation::Add, true) => {
+            let message = format!("{resource_type} {name:?} is there already: this one is not used");
+            let problem = place.field("name").problem(Code::DuplicateResource, message);
+            Some(problem.hint("give it another name, or set operation: Replace"))
+        }
+        (Operation::Replace, false) => {
+            let message = format!("there is no {resource_type} {name:?} to replace: it is added");
+            let problem = place.field("name").problem(Code::NoEffect, message);
+            Some(problem.hint("set operation: Add, or correct the name"))
+        }
+        (Operation::Replace, true) | (Operation::Add, false) => None,
+    }
 }
 
 fn selects(object: &WithMeta<EnvoyResources>, group: &Group, settings: &Settings) -> bool {

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pilotage_protocol::{Collection, Name, Resource, ResourceType, Version};
-use pilotage_watcher::Code;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::raw::{Operation, Raw, Written};
+use crate::raw::{Operation, Raw, Written, misplaced};
 use crate::report::Report;
 use crate::sources::Sources;
 
@@ -123,19 +122,7 @@ impl Layers {
     /// Says what is written to no effect, or over nothing.
     pub(crate) fn tell(&self, resource_type: &ResourceType, written: Option<&Written>, report: &mut Report) {
         for (name, (_, operation, place)) in written.into_iter().flatten() {
-            match (operation, self.meant.contains(name)) {
-                (Operation::Add, true) => {
-                    let message = format!("{resource_type} {name:?} is there already: this one is not used");
-                    let problem = place.field("name").problem(Code::DuplicateResource, message);
-                    report.add(problem.hint("give it another name, or set operation: Replace"));
-                }
-                (Operation::Replace, false) => {
-                    let message = format!("there is no {resource_type} {name:?} to replace: it is added");
-                    let problem = place.field("name").problem(Code::NoEffect, message);
-                    report.add(problem.hint("set operation: Add, or correct the name"));
-                }
-                (Operation::Replace, true) | (Operation::Add, false) => {}
-            }
+            report.extend(misplaced(resource_type, name, *operation, place, self.meant.contains(name)));
         }
     }
 }

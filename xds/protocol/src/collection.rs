@@ -385,13 +385,18 @@ mod tests {
 
     #[test]
     fn a_history_has_a_bound() {
+        let remembered = |state: &Collection| state.log.iter().map(|step| step.names.len()).sum::<usize>();
         let mut state = Collection::default();
-        for step in 0..LOG_NAMES {
-            let names = ["a", "b", "c"].map(|name| resource(name, &step.to_string()));
-            state = state.with_changes(names, []);
-            assert!(state.logged_names <= LOG_NAMES);
+        for step in 0..2 * LOG_NAMES {
+            state = state.with_changes([resource("a", &step.to_string())], []);
+            assert_eq!(state.logged_names, remembered(&state));
         }
-        assert!(state.log.iter().map(|step| step.names.len()).sum::<usize>() > LOG_NAMES - 3, "it is used");
+        assert_eq!(remembered(&state), LOG_NAMES);
+        // The latest step tells what the collection is, however large it is.
+        let many = (0..=LOG_NAMES).map(|index| resource(&index.to_string(), "1"));
+        let next = state.with_changes(many, []);
+        assert_eq!(next.log.len(), 1);
+        assert!(next.is_same(&next.clone()) && !next.is_same(&state));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pilotage_protocol::{
-    ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference, Request,
-    RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing, Version,
-    Wildcard,
+    ClientFeatures, ClientProfile, Collection, Contents, Dialect, Interest, Limits, Name, Names, Reference,
+    Request, RequestError, Resource, ResourceType, Revision, Session, SessionConfig, Snapshot, Standing,
+    Version, Wildcard,
 };
 
 const CLUSTER: ResourceType = ResourceType::Cluster;
@@ -44,6 +44,19 @@ fn clients_are_told_by_how_they_call_themselves() {
         ("äöü", ClientProfile::Unknown),
     ] {
         assert_eq!(ClientProfile::from_user_agent(name), profile, "{name}");
+    }
+}
+
+#[test]
+fn features_are_those_that_a_client_lists() {
+    let (ttl, wrapped) = ("xds.config.supports-resource-ttl", "xds.config.resource-in-sotw");
+    for (listed, features) in [
+        (vec![ttl], ClientFeatures { ttl: true, wrapped_in_sotw: false }),
+        (vec!["something else", wrapped], ClientFeatures { ttl: false, wrapped_in_sotw: true }),
+        (vec![wrapped, ttl], ClientFeatures { ttl: true, wrapped_in_sotw: true }),
+        (vec![], ClientFeatures::default()),
+    ] {
+        assert_eq!(ClientFeatures::listed(listed.iter().copied()), features, "{listed:?}");
     }
 }
 
@@ -108,6 +121,16 @@ fn an_interest_is_empty_without_names_and_wildcard_and_lives_while_it_is_had() {
     assert!(Interest::default().is_empty());
     assert!(!Interest::new(Wildcard::None, names()).is_empty());
     assert!(!Interest::new(Wildcard::Explicit, []).is_empty());
+    let hash =
+        |wildcard, names: &[&str]| Interest::new(wildcard, names.iter().map(|&name| name.into())).hash();
+    let hashes = [
+        hash(Wildcard::None, &["a", "b"]),
+        hash(Wildcard::None, &["a"]),
+        hash(Wildcard::None, &["ab"]),
+        hash(Wildcard::Explicit, &["a", "b"]),
+    ];
+    assert!((1..hashes.len()).all(|index| !hashes[..index].contains(&hashes[index])), "{hashes:?}");
+    assert_eq!(hash(Wildcard::None, &["b", "a"]), hashes[0]);
     let interest = Interest::new(Wildcard::Legacy, names());
     let weak = interest.downgrade();
     assert_eq!(weak.upgrade(), Some(interest.clone()));

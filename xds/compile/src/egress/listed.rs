@@ -8,7 +8,6 @@ use pilotage_watcher::Code;
 use super::{LOOPBACK, unknown_authority};
 use crate::blueprint::Blueprint;
 use crate::hosts::{Host, Port};
-use crate::inbound::pipe;
 use crate::interception::insert;
 use crate::ir::{Address, Branch, Capture, Intake, RouteTable, Service, Side, Speaks};
 use crate::passage::{Passage, passage};
@@ -62,7 +61,7 @@ pub(crate) fn listed(
 fn address(egress: &Egress<'_>, report: &mut Report) -> Option<(Address, Arc<str>)> {
     let bind = egress.written.bind.as_deref().filter(|bind| !bind.is_empty());
     if let Some(path) = bind.and_then(|bind| bind.strip_prefix("unix://")) {
-        let found = pipe(path).map(|pipe| (pipe, Arc::from(path)));
+        let found = Address::pipe(path).map(|pipe| (pipe, Arc::from(path)));
         if found.is_none() {
             let message = format!("{path:?} cannot be a Unix socket: the listener is not opened");
             let problem = egress.place.field("bind").problem(Code::InvalidValue, message);

@@ -19,7 +19,10 @@ pub(crate) fn assignment(assignment: &Assignment) -> ClusterLoadAssignment {
 pub(super) fn dns(cluster: &str, names: &[DnsEndpoint]) -> ClusterLoadAssignment {
     let endpoints: Vec<_> = names
         .iter()
-        .map(|name| endpoint(&name.name, name.port, core::HealthStatus::Unknown, name.weight))
+        .map(|name| {
+            let at = socket(&name.name, name.port);
+            endpoint(at, core::HealthStatus::Unknown, name.weight)
+        })
         .collect();
     let group = LocalityLbEndpoints { lb_endpoints: endpoints, ..LocalityLbEndpoints::default() };
     ClusterLoadAssignment {
@@ -63,19 +66,19 @@ fn locality(group: &LocalityEndpoints) -> LocalityLbEndpoints {
                     Health::Draining => core::HealthStatus::Draining,
                     Health::Unhealthy => core::HealthStatus::Unhealthy,
                 };
-                endpoint(&member.address.to_string(), member.port, health, member.weight)
+                endpoint(address(&member.at), health, member.weight)
             })
             .collect(),
         ..LocalityLbEndpoints::default()
     }
 }
 
-fn endpoint(host: &str, port: u16, health: core::HealthStatus, weight: u32) -> LbEndpoint {
+fn endpoint(at: core::Address, health: core::HealthStatus, weight: u32) -> LbEndpoint {
     LbEndpoint {
         health_status: health as i32,
         load_balancing_weight: Some(uint(weight)),
         host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
-            address: Some(socket(host, port)),
+            address: Some(at),
             ..Endpoint::default()
         })),
         ..LbEndpoint::default()

@@ -8,12 +8,12 @@ use pilotage_watcher::resources::{ServiceEntry, WithMeta, WorkloadEntry};
 use pilotage_watcher::{Code, Kind, ObjectKey, Severity, World};
 
 use super::{Host, Members, Port, Preference, Resolve, authority, is_domain, is_resolvable, port_problem};
-use crate::Settings;
 use crate::endpoints::fit;
-use crate::ir::DnsEndpoint;
+use crate::ir::{Address, DnsEndpoint};
 use crate::pattern::is_header_value;
 use crate::protocol::{self, Note, Protocol};
 use crate::report::{Place, Report};
+use crate::{ProxyKind, Settings};
 
 /// The hosts of an entry, each with its index among those written; none where its resolution is not served.
 pub(super) fn hosts(
@@ -68,9 +68,10 @@ pub(super) fn hosts(
         let problem = spec.field("addresses").index(index).problem(Code::NoEffect, message);
         report.add(problem.severity(Severity::Info));
     }
-    check_addresses(&entry.spec.endpoints, by_name, &spec, report);
     for (index, endpoint) in entry.spec.endpoints.iter().enumerate() {
-        check_place(endpoint, &spec.field("endpoints").index(index), report);
+        let place = spec.field("endpoints").index(index);
+        check_address(endpoint, by_name, &place, report);
+        check_place(endpoint, &place, report);
     }
     let addresses = entry.spec.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let addresses: Vec<_> = addresses.map(authority).collect();
@@ -226,12 +227,26 @@ fn certificate_names(entry: &ServiceEntry, spec: &Place, report: &mut Report) ->
     names.into()
 }
 
-/// What is wrong with WorkloadEntries, whoever selects them.
-pub(crate) fn check_workloads(world: &World, report: &mut Report) {
+/// What is wrong with WorkloadEntries for a kind of client, whoever selects them.
+pub(crate) fn check_workloads(world: &World, kind: ProxyKind, report: &mut Report) {
     for entry in world.workload_entries() {
         let meta = &entry.meta;
         let source = ObjectKey::new(Kind::WorkloadEntry, meta.namespace.clone(), meta.name.clone());
-        check_place(&entry.spec, &Place::new(source, "spec"), report);
+        let place = Place::new(source, "spec");
+        check_place(&entry.spec, &place, report);
+        // Only an entry of resolution STATIC selects them.
+        check_address(&entry.spec, false, &place, report);
+        tell_of_pipe(&entry.spec, kind, &place, report);
+    }
+}
+
+/// Says of an endpoint behind a Unix socket that a client cannot call it.
+pub(crate) fn tell_of_pipe(entry: &WorkloadEntry, kind: ProxyKind, place: &Place, report: &mut Report) {
+    let is_pipe = entry.address.as_deref().is_some_and(|address| address.starts_with("unix://"));
+    if is_pipe && kind == ProxyKind::Grpc {
+        let message = "proxyless gRPC clients take IP addresses alone: to them the endpoint is left out";
+        let problem = place.field("address").problem(Code::NotForGrpcClients, message);
+        report.add(problem.hint("call it through a sidecar"));
     }
 }
 
@@ -248,28 +263,30 @@ fn check_place(entry: &WorkloadEntry, place: &Place, report: &mut Report) {
     }
 }
 
-/// Endpoints that cannot be used, which are left out.
-fn check_addresses(entries: &[WorkloadEntry], by_name: bool, spec: &Place, report: &mut Report) {
-    for (index, entry) in entries.iter().enumerate() {
-        let place = spec.field("endpoints").index(index).field("address");
-        let problem = match entry.address.as_deref() {
-            Some(address) if address.parse::<IpAddr>().is_ok() => continue,
-            Some(address) if by_name && is_resolvable(address) => continue,
-            Some(address) if address.starts_with("unix://") => {
-                place.not_supported("the endpoint is left out")
+/// An endpoint that cannot be used, which is left out.
+fn check_address(entry: &WorkloadEntry, by_name: bool, place: &Place, report: &mut Report) {
+    let place = place.field("address");
+    let invalid = |message: String| place.problem(Code::InvalidEndpoint, message);
+    report.add(match entry.address.as_deref() {
+        Some(address) if address.parse::<IpAddr>().is_ok() => return,
+        Some(address) if by_name && is_resolvable(address) => return,
+        Some(address) if address.starts_with("unix://") => {
+            let path = address.trim_start_matches("unix://");
+            match Address::pipe(path) {
+                Some(_) if !by_name => return,
+                Some(_) => invalid(format!("{address:?} is no name to resolve; the endpoint is left out"))
+                    .hint("resolution STATIC takes Unix sockets"),
+                None => invalid(format!("{path:?} cannot be a Unix socket; the endpoint is left out"))
+                    .hint("write unix:///path/of/socket or unix://@name, of at most 107 bytes"),
             }
-            Some(address) if is_resolvable(address) => place
-                .problem(
-                    Code::InvalidEndpoint,
-                    format!("{address:?} is not an IP address; the endpoint is left out"),
-                )
-                .hint("resolution STATIC takes addresses; use DNS for names"),
-            Some(address) => place.problem(
-                Code::InvalidEndpoint,
-                format!("{address:?} is neither an IP address nor a DNS name; the endpoint is left out"),
-            ),
-            None => place.problem(Code::InvalidEndpoint, "the endpoint has no address and is left out"),
-        };
-        report.add(problem);
-    }
+        }
+        Some(address) if is_resolvable(address) => {
+            invalid(format!("{address:?} is not an IP address; the endpoint is left out"))
+                .hint("resolution STATIC takes addresses; use DNS for names")
+        }
+        Some(address) => {
+            invalid(format!("{address:?} is neither an IP address nor a DNS name; the endpoint is left out"))
+        }
+        None => invalid("the endpoint has no address and is left out".to_owned()),
+    });
 }

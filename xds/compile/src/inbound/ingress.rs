@@ -149,7 +149,7 @@ fn endpoint(
 
 fn parsed(text: &str) -> Option<Endpoint> {
     if let Some(path) = text.strip_prefix("unix://") {
-        return pipe(path).map(Endpoint::Local);
+        return Address::pipe(path).map(Endpoint::Local);
     }
     let address: std::net::SocketAddr =
         text.parse().ok().filter(|address: &std::net::SocketAddr| address.port() != 0)?;
@@ -158,13 +158,6 @@ fn parsed(text: &str) -> Option<Endpoint> {
         ip if ip.is_loopback() => Some(Endpoint::Local(Address::Socket(ip, address.port()))),
         _ => None,
     }
-}
-
-/// A Unix socket by its path, or by `@` and its name; the system's limit is 108 bytes with the end.
-pub(crate) fn pipe(path: &str) -> Option<Address> {
-    let is_whole = path.starts_with('/') || path.starts_with('@');
-    let fits = path.len() > 1 && path.len() < 108 && !path.bytes().any(|byte| byte == 0);
-    (is_whole && fits).then(|| Address::Pipe(path.into()))
 }
 
 /// TLS that ends at the port, if it is asked for; an error where it cannot be served as written.

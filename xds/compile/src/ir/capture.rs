@@ -19,13 +19,22 @@ pub(crate) struct Capture {
     pub(crate) otherwise: Option<Service>,
 }
 
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a listener listens, or an endpoint is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Address {
     /// An address and a port.
     Socket(IpAddr, u16),
     /// A path, or `@` and a name of the abstract namespace.
     Pipe(Arc<str>),
+}
+
+impl Address {
+    /// A Unix socket by its path, or by `@` and its name; the system's limit is 108 bytes with the end.
+    pub(crate) fn pipe(path: &str) -> Option<Self> {
+        let is_whole = path.starts_with('/') || path.starts_with('@');
+        let fits = path.len() > 1 && path.len() < 108 && !path.bytes().any(|byte| byte == 0);
+        (is_whole && fits).then(|| Self::Pipe(path.into()))
+    }
 }
 
 /// Which side of the workload.

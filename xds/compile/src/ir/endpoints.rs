@@ -1,7 +1,8 @@
 //! Assignments: the endpoints of one cluster, by locality.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use super::Address;
 
 /// The endpoints of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,10 +34,9 @@ pub(crate) struct Locality {
 }
 
 /// One endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
-    pub(crate) address: IpAddr,
-    pub(crate) port: u16,
+    pub(crate) at: Address,
     pub(crate) health: Health,
     /// At least 1.
     pub(crate) weight: u32,

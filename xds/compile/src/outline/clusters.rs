@@ -21,7 +21,7 @@ use crate::{ProxyKind, clusters};
 /// The clusters of one host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clusters {
-    names: Box<[Name]>,
+    pub(super) names: Box<[Name]>,
     pub(super) plans: Box<[Arc<AssignmentPlan>]>,
     pub(super) secrets: BTreeMap<Name, SecretPlan>,
 }

@@ -22,7 +22,10 @@ pub(crate) struct Whole {
     /// The clusters that it leads to; none for sidecars, which have them all.
     pub(super) used: Option<Used>,
     /// Clusters that are of the proxy itself and not of a host.
-    clusters: Box<[Name]>,
+    pub(super) clusters: Box<[Name]>,
+    pub(super) listeners: Box<[Name]>,
+    /// The route tables that are no mesh's.
+    pub(super) tables: Box<[Name]>,
     pub(super) secrets: BTreeMap<Name, SecretPlan>,
 }
 
@@ -80,7 +83,9 @@ impl Outline {
         let clusters = blueprint.clusters.keys().cloned().collect();
         let made = blueprint.clusters.into_iter().map(|(name, cluster)| (name, Some(cluster)));
         difference.clusters.extend(made);
-        let outcome = Whole { used, clusters, secrets: credentials.plans };
+        let listeners = blueprint.listeners.keys().cloned().collect();
+        let tables = blueprint.routes.keys().cloned().collect();
+        let outcome = Whole { used, clusters, listeners, tables, secrets: credentials.plans };
         let problems = blueprint.report.into_problems().into();
         self.whole = Some(Arc::new(Part { outcome, problems, reads }));
         difference.whole = Some((blueprint.listeners, blueprint.routes));

@@ -177,6 +177,9 @@ fn subnets(written: &L4Match, place: &Place, report: &mut Report) -> Option<Vec<
     Some(found)
 }
 
+/// Clusters with the shares of connections that go to each, and how those are kept.
+type Divided = (Vec<(Arc<str>, u32)>, Streaming);
+
 fn clusters(
     written: &[L4Destination],
     claim: &Claim,
@@ -184,7 +187,7 @@ fn clusters(
     via: &Via<'_>,
     scope: &Scope<'_>,
     report: &mut Report,
-) -> Option<(Vec<(Arc<str>, u32)>, Streaming)> {
+) -> Option<Divided> {
     let mut found = Vec::new();
     let mut kept: Option<Streaming> = None;
     let mut total = 0u64;

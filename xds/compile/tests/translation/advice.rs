@@ -162,3 +162,41 @@ spec:
     let addressed = nowhere.replace("  resolution", "  addresses: [10.96.0.1]\n  resolution");
     assert_eq!(found(&addressed, "no-effect"), []);
 }
+
+const RAW: &str = "
+apiVersion: pilotage.dev/v1alpha1
+kind: EnvoyResources
+metadata: {name: raw, namespace: shop}
+spec:
+  operation: OPERATION
+  resources:
+    - {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: \"outbound|80||db.example\", type: STATIC}
+    - {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: nobody, type: STATIC}
+    - {\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, name: 127.0.0.1_15001}
+    - {\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, name: virtualOutbound}
+    - {\"@type\": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: egress}
+    - {\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, cluster_name: \"outbound|80||db.example\"}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: shop}
+spec:
+  hosts: [db.example]
+  resolution: STATIC
+  ports: [{name: http, number: 80, protocol: HTTP}]
+  endpoints: [{address: 10.0.0.1}]
+";
+
+/// What some proxy has is there to be replaced, and nothing of it may be added.
+#[test]
+fn resources_over_nothing_and_beside_another_are_told() {
+    let place = |index: usize| {
+        let path = format!("spec.resources[{index}].name");
+        ("EnvoyResources shop/raw".to_owned(), path, Severity::Warning)
+    };
+    let replacing = RAW.replace("OPERATION", "Replace");
+    assert_eq!(found(&replacing, "no-effect"), [place(1)]);
+    let adding = RAW.replace("OPERATION", "Add");
+    let error = |index| (place(index).0, place(index).1, Severity::Error);
+    assert_eq!(found(&adding, "duplicate-resource"), [error(0), error(2), error(3), error(4), error(5)]);
+}

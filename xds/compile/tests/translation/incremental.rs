@@ -17,7 +17,7 @@ use crate::world::{Case, cases, objects};
 
 /// How many worlds are edited: few, for each is translated whole after every edit; `PROPTEST_CASES` says otherwise.
 fn edited_worlds() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(16)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
 }
 
 /// Groups that differ in each thing that a translation may look at.
