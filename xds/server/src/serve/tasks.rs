@@ -89,7 +89,7 @@ where
         while let Poll::Ready(Some(_)) = members.poll_next_unpin(context) {}
         Poll::Ready(())
     })
-        .await;
+    .await;
     end
 }
 
