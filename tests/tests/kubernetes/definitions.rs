@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use kube::Client;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use pilotage_tests::kubernetes::{
     ControlPlane, Identity, Namespace, Observer, Options, Said, apply_object, create_crds, delete_crd,
     resource,
@@ -233,8 +233,16 @@ async fn our_definitions_refuse_what_the_parser_refuses_and_take_what_it_takes()
             }
             taken += 1;
             object["metadata"]["namespace"] = json!(namespace.name());
-            if let Err(error) = apply_object(&client, None, &object).await {
-                differ.push(format!("the API server refuses {object}: {error:#}"));
+            let (kind, version) = (object["kind"].as_str().unwrap(), object["apiVersion"].as_str().unwrap());
+            let name = object["metadata"]["name"].as_str().unwrap();
+            match apply_object(&client, None, &object).await {
+                // Another folder may have one of this name, and what is applied over it would be another object.
+                Ok(_) => drop(
+                    resource(&client, version, kind, Some(namespace.name()))?
+                        .delete(name, &DeleteParams::default())
+                        .await?,
+                ),
+                Err(error) => differ.push(format!("the API server refuses {object}: {error:#}")),
             }
         }
     }

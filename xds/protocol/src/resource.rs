@@ -252,3 +252,21 @@ impl fmt::Debug for Resource {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_read_as_they_are_written_and_not_otherwise() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let version = Version(number);
+            assert_eq!(Version::from_digits(version.to_string().as_bytes()), Some(version));
+        }
+        for other in
+            ["", "0", "00000000000000000", "000000000000000A", "+00000000000000f", "00000000 0000000"]
+        {
+            assert_eq!(Version::from_digits(other.as_bytes()), None, "{other:?}");
+        }
+    }
+}

@@ -75,7 +75,7 @@ impl Case {
         let named = Interest::new(Wildcard::None, self.named.iter().map(|&name| Name::from(name)));
         let mut held = Inventory::default();
         for name in self.held {
-            held.add(name, &Resource::new(*name, self.content).version().to_string());
+            held.add(name, Resource::new(*name, self.content).version().to_string());
         }
         session.resume(now, &self.resource_type, named, &held)
     }

@@ -196,8 +196,9 @@ async fn protect(
         }
         #[cfg(feature = "tls")]
         Protection::Tls(tls) => {
-            let (stream, certificates) = tls.accept(socket).await?;
-            serve_connection(stream, (info, certificates), services, shutdown, config).await
+            // Both are large, and without boxes every connection had room for them, in plaintext too.
+            let (stream, certificates) = Box::pin(tls.accept(socket)).await?;
+            serve_connection(Box::new(stream), (info, certificates), services, shutdown, config).await
         }
     }
 }

@@ -158,13 +158,13 @@ impl Session {
 
     /// Whether a request with this nonce would go unheard: in SotW, one that answers an earlier response (R17).
     pub fn is_outdated(&self, resource_type: &ResourceType, nonce: &str) -> bool {
-        let is_other = |subscription: &Box<Subscription>| {
+        let is_other = |subscription: &Subscription| {
             subscription.sent.as_ref().is_some_and(|latest| !latest.nonce.is(nonce))
                 && !overdue::is_of(subscription, nonce)
         };
         self.dialect == Dialect::Sotw
             && !nonce.is_empty()
-            && self.subscriptions.get(resource_type).is_some_and(is_other)
+            && self.subscriptions.get(resource_type).is_some_and(|subscription| is_other(subscription))
     }
 
     /// Replaces the interest in a type by an equal one that `share` finds elsewhere, so that many streams need only

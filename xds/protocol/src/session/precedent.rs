@@ -61,20 +61,20 @@ struct Standpoint {
 
 /// Whether nothing but interests and collections decides what a type is told.
 pub(super) fn is_ordinary(view: &View<'_>, resource_type: &ResourceType) -> bool {
-    let is_plain = |one: &Box<Subscription>| {
+    let is_plain = |one: &Subscription| {
         one.overlay.is_empty()
             && one.search.is_none()
             && matches!(one.claim, Claim::Nothing)
             && !one.is_awaiting()
     };
-    view.spared.is_empty_of(resource_type) && view.subscriptions.values().all(is_plain)
+    view.spared.is_empty_of(resource_type) && view.subscriptions.values().all(|one| is_plain(one))
 }
 
 impl Precedent {
     /// The situation of a type on a stream, before anything is decided.
     pub(super) fn of(view: &View<'_>, resource_type: &ResourceType, lifetimes: Lifetimes) -> Option<Self> {
         let subscription = view.subscriptions.get(resource_type)?;
-        let standpoint = |(of, one): (&ResourceType, &Box<Subscription>)| Standpoint {
+        let standpoint = |of: &ResourceType, one: &Subscription| Standpoint {
             resource_type: of.clone(),
             interest: one.interest.clone(),
             base: one.base.clone(),
@@ -89,7 +89,7 @@ impl Precedent {
             answer_due: subscription.answer_due,
             is_returning: subscription.is_returning,
             has_unknown: has_unknown(view, subscription),
-            standpoints: view.subscriptions.iter().map(standpoint).collect(),
+            standpoints: view.subscriptions.iter().map(|(of, one)| standpoint(of, one)).collect(),
             told: 0,
             answer_still_due: false,
             response: None,
@@ -107,12 +107,13 @@ impl Precedent {
         let Some(subscription) = view.subscriptions.get(resource_type) else {
             return false;
         };
-        let is_same = |(ours, (of, theirs)): (&Standpoint, (&ResourceType, &Box<Subscription>))| {
+        let is_alike = |ours: &Standpoint, of: &ResourceType, theirs: &Subscription| {
             ours.resource_type == *of
                 && is_same(ours.base.as_ref(), theirs.base.as_ref())
                 && is_same(ours.target.as_ref(), view.snapshot.collection(of))
                 && ours.interest == theirs.interest
         };
+        let mut pairs = self.standpoints.iter().zip(view.subscriptions);
         self.resource_type == *resource_type
             && self.dialect == view.dialect
             && self.profile == view.profile
@@ -122,7 +123,7 @@ impl Precedent {
             && self.is_returning == subscription.is_returning
             && self.has_unknown == has_unknown(view, subscription)
             && self.standpoints.len() == view.subscriptions.len()
-            && self.standpoints.iter().zip(view.subscriptions).all(is_same)
+            && pairs.all(|(ours, (of, theirs))| is_alike(ours, of, theirs))
     }
 
     /// The precedent with what came of the decision, unless that is the stream's own affair.

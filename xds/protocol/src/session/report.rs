@@ -28,7 +28,7 @@ impl Session {
     /// not have it has rejected, or depends on that. `None` while anything is unanswered or held back, and before the first snapshot.
     pub fn settled(&self) -> Option<Revision> {
         let snapshot = self.snapshot.as_ref()?;
-        let is_settled = |(resource_type, subscription): (&ResourceType, &Box<Subscription>)| {
+        let is_settled = |resource_type: &ResourceType, subscription: &Subscription| {
             let Some(target) = snapshot.collection(resource_type) else {
                 return !subscription.is_awaiting()
                     && subscription.base.as_ref().is_none_or(|b| b.is_empty());
@@ -48,7 +48,7 @@ impl Session {
                     is_rejected || exception.is_pinned
                 })
         };
-        self.subscriptions.iter().all(is_settled).then(|| snapshot.revision())
+        self.subscriptions.iter().all(|(of, one)| is_settled(of, one)).then(|| snapshot.revision())
     }
 
     /// What the client has subscribed to within a type.

@@ -25,9 +25,7 @@ impl Session {
         loop {
             let mut rest = self.subscriptions.range((from, Bound::Unbounded));
             let is_at_rest = |of: &ResourceType, one: &Subscription| one.is_at_rest(snapshot.collection(of));
-            let Some((resource_type, _)) = rest.find(|(of, one)| !is_at_rest(of, one)) else {
-                return None;
-            };
+            let (resource_type, _) = rest.find(|(of, one)| !is_at_rest(of, one))?;
             let resource_type = resource_type.clone();
             if let Some(subscription) = self.subscriptions.get_mut(&resource_type)
                 && subscription.search.is_some()

@@ -85,8 +85,11 @@ where
     members.push(Box::pin(stop.map(|()| Some(Ok(())))));
     let end = poll_fn(|context| poll(&arrivals, &mut members, context)).await;
     // The streams see that their connection has ended, and end as well.
-    poll_fn(|context| Poll::Ready(while let Poll::Ready(Some(_)) = members.poll_next_unpin(context) {}))
-        .await;
+    poll_fn(|context| {
+        while let Poll::Ready(Some(_)) = members.poll_next_unpin(context) {}
+        Poll::Ready(())
+    })
+    .await;
     end
 }
 
@@ -155,7 +158,7 @@ mod tests {
         assert_eq!(received.recv().await, Some("late"));
         spawner.spawn(async move {
             let _held = send;
-            pending().await
+            pending::<()>().await;
         });
         end.send(Err(io::Error::other("cut"))).expect("a connection");
         assert_eq!(task.await.expect("no panic").expect_err("how it ended").to_string(), "cut");
@@ -170,7 +173,7 @@ mod tests {
         let of_itself = spawner.clone();
         spawner.spawn(async move {
             let _held = (held, of_itself);
-            pending().await
+            pending::<()>().await;
         });
         released.await.expect_err("nothing runs");
         assert_eq!(Arc::strong_count(&spawner.0), 1);
