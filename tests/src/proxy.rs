@@ -1,5 +1,6 @@
 //! An Envoy of a mesh, as a sidecar or a gateway.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -208,6 +209,17 @@ impl Proxy {
         let parts = dump["configs"].as_array().context("a dump has parts")?;
         let part = parts.iter().find(|part| part["@type"].as_str().is_some_and(|url| url.ends_with(message)));
         part.cloned().with_context(|| format!("no {message} in the dump"))
+    }
+
+    /// How often Envoy has taken something in, by its counters.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn updates(&self) -> Result<BTreeMap<String, u64>> {
+        let stats = self.envoy.admin_json("/stats?format=json&filter=update_success").await?;
+        let stats = stats["stats"].as_array().context("stats")?.clone();
+        let count = |stat: &Value| (stat["name"].to_string(), stat["value"].as_u64().unwrap_or_default());
+        Ok(stats.iter().map(count).collect())
     }
 
     /// The cluster `name` as Envoy has it, once it has it.

@@ -29,22 +29,12 @@ fn world(backends: &[Backend], port: u16) -> String {
     )
 }
 
-/// How often an Envoy has taken something in, by its counters.
-async fn updates(proxy: &Proxy) -> Result<BTreeMap<String, u64>> {
-    let stats = proxy.envoy().admin_json("/stats?format=json&filter=update_success").await?;
-    let stats = stats["stats"].as_array().context("stats")?.clone();
-    Ok(stats
-        .iter()
-        .map(|stat| (stat["name"].to_string(), stat["value"].as_u64().unwrap_or_default()))
-        .collect())
-}
-
 /// Waits until an Envoy takes nothing in any more, and gives how often it has.
 async fn settled(proxy: &Proxy) -> Result<BTreeMap<String, u64>> {
-    let mut last = updates(proxy).await?;
+    let mut last = proxy.updates().await?;
     for _ in 0..40 {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = updates(proxy).await?;
+        let now = proxy.updates().await?;
         if now == last {
             return Ok(now);
         }
@@ -69,7 +59,7 @@ async fn moves_between_versions(dialect: Dialect) -> Result<()> {
         balancer.move_to(&[target.xds()]);
         for (proxy, before) in [(&sidecar, &before.0), (&edge, &before.1)] {
             // What is encoded in other words has other versions, and so is sent: once, and not again and again.
-            let taken = || async { (updates(proxy).await.ok()? != *before).then_some(()) };
+            let taken = || async { (proxy.updates().await.ok()? != *before).then_some(()) };
             eventually(&format!("what the {name} server says"), taken).await?;
             let after = settled(proxy).await?;
             for (name, count) in &after {

@@ -1,6 +1,5 @@
 //! A cluster's day: replicas are killed, the API server is away, a rollout replaces every endpoint; no call fails.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,16 +47,6 @@ fn gateway(port: u16) -> String {
          ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: edge}}\nspec:\n  hosts: \
          [{EDGE}]\n  gateways: [edge]\n  http: [{{route: [{{destination: {{host: echo, port: {{number: 80}}}}}}]}}]\n"
     )
-}
-
-/// How often an Envoy has taken something in, by its counters.
-async fn updates(proxy: &Proxy) -> Result<BTreeMap<String, u64>> {
-    let stats = proxy.envoy().admin_json("/stats?format=json&filter=update_success").await?;
-    let stats = stats["stats"].as_array().context("stats")?.clone();
-    Ok(stats
-        .iter()
-        .map(|stat| (stat["name"].to_string(), stat["value"].as_u64().unwrap_or_default()))
-        .collect())
 }
 
 /// Whether an Envoy is connected to a server.
@@ -122,14 +111,14 @@ async fn no_call_fails_while_replicas_the_api_server_and_all_endpoints_come_and_
     flows(50).await?;
 
     // The replica that serves them is killed. Clients move, and are sent nothing whose version they have.
-    let before = (updates(&sidecar).await?, updates(&edge).await?);
+    let before = (sidecar.updates().await?, edge.updates().await?);
     one.kill_server().await;
     for proxy in [&sidecar, &edge] {
         eventually("the other replica being reached", || is_connected(proxy)).await?;
     }
     flows(100).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    ensure!(before == (updates(&sidecar).await?, updates(&edge).await?), "what they had was sent again");
+    ensure!(before == (sidecar.updates().await?, edge.updates().await?), "what they had was sent again");
 
     // A rollout by the other replica: every endpoint is replaced, draining first.
     let new = [Backend::start_on(any, "new-1", "v2").await?, Backend::start_on(any, "new-2", "v2").await?];

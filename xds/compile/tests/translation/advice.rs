@@ -1,26 +1,13 @@
 //! What is told of objects that each do what they say, and together do not do what was meant.
 
 use pilotage_compile::{Settings, check};
-use pilotage_watcher::directory::read_directory;
-use pilotage_watcher::{Change, Problem, Severity, World};
+use pilotage_watcher::{Problem, Severity};
 
-fn world(text: &str) -> World {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("world.yaml"), text).unwrap();
-    let mut world = World::default();
-    for change in read_directory(folder.path()).unwrap().changes {
-        match change {
-            Change::Apply(object) => drop(world.apply(object)),
-            Change::Problems { problems, .. } => assert!(problems.is_empty(), "{problems:?}"),
-            Change::Delete(_) | Change::Synced(_) => {}
-        }
-    }
-    world
-}
+use crate::world::written;
 
 /// The places and the severities of the problems of one code.
 fn found(text: &str, code: &str) -> Vec<(String, String, Severity)> {
-    let problems = check(&world(text), &Settings::default());
+    let problems = check(&written(text), &Settings::default());
     let of_code = problems.iter().filter(|problem| problem.code.name() == code);
     let place = |problem: &Problem| {
         let object = problem.object.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use pilotage_compile::{Compiled, Group, Location, ProxyKind, Settings, check, compile};
 use pilotage_protocol::ResourceType;
 use pilotage_protos::json::any_to_json;
-use pilotage_watcher::directory::read_directory;
-use pilotage_watcher::{Change, Problem, World};
+use pilotage_watcher::{Problem, World};
+
+use crate::world::written_with_mistakes;
 
 /// A host that has nothing to do with the mistake.
 const NEIGHBOUR: &str = r"
@@ -23,18 +24,7 @@ spec:
 
 /// A world as it is read, and what the reader says of it.
 fn read(text: &str) -> (World, Vec<Problem>) {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("world.yaml"), format!("{NEIGHBOUR}---\n{text}")).unwrap();
-    let mut world = World::default();
-    let mut problems = Vec::new();
-    for change in read_directory(folder.path()).unwrap().changes {
-        match change {
-            Change::Apply(object) => drop(world.apply(object)),
-            Change::Problems { problems: found, .. } => problems.extend(found),
-            Change::Delete(_) | Change::Synced(_) => {}
-        }
-    }
-    (world, problems)
+    written_with_mistakes(&format!("{NEIGHBOUR}---\n{text}"))
 }
 
 /// What a sidecar of the namespace is told.

@@ -9,10 +9,10 @@ use pilotage_compile::{
 };
 use pilotage_protocol::ResourceType;
 use pilotage_protos::json::any_to_json;
-use pilotage_watcher::directory::read_directory;
 use pilotage_watcher::resources::Span;
-use pilotage_watcher::{Change, World};
 use serde_json::{Value, json};
+
+use crate::world::written;
 
 const WORLD: &str = "
 apiVersion: networking.istio.io/v1
@@ -47,25 +47,13 @@ spec:
       http: {h2UpgradePolicy: DO_NOT_UPGRADE}
 ";
 
-fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("world.yaml"), WORLD).unwrap();
-    let mut world = World::default();
-    for change in read_directory(folder.path()).unwrap().changes {
-        if let Change::Apply(object) = change {
-            world.apply(object);
-        }
-    }
-    world
-}
-
 /// A cluster and its assignment, as a sidecar in `eu/eu-a` with the label `tier: gold` is told them.
 fn told(host: &str, settings: &Settings) -> (Value, Value) {
     let kind = ProxyKind::Sidecar { egress_port: DEFAULT_EGRESS_PORT, tcp_egress: false };
     let labels = [("tier".into(), "gold".into())].into();
     let location = Location { region: "eu".into(), zone: "eu-a".into(), ..Location::default() };
     let group = Group { kind, namespace: "shop".into(), labels, location };
-    let compiled = compile(&world(), &group, settings, &BTreeSet::new(), None);
+    let compiled = compile(&written(WORLD), &group, settings, &BTreeSet::new(), None);
     let find = |resource_type: &ResourceType| {
         let collection = compiled.snapshot().collection(resource_type).unwrap();
         let body = collection.get(&format!("outbound|80||{host}")).unwrap().body();

@@ -1,4 +1,4 @@
-//! The golden worlds as they are read from their folders.
+//! Worlds as they are read: the golden ones from their folders, and those that tests write.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pilotage_compile::Group;
 use pilotage_protocol::Name;
 use pilotage_watcher::directory::read_directory;
-use pilotage_watcher::{Change, Object, World};
+use pilotage_watcher::{Change, Object, Problem, World};
 
 use crate::header::{Viewer, header};
 
@@ -44,20 +44,36 @@ pub(crate) fn objects(folder: &Path) -> Vec<Object> {
 
 /// The world of a folder; the reader must not object to anything.
 pub(crate) fn read(folder: &Path) -> World {
-    let mut world = World::default();
+    let (world, problems) = taken_in(folder);
+    let errors: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(errors.is_empty(), "{}: {errors:#?}", folder.display());
+    world
+}
+
+/// The world of manifests; the reader must not object to anything.
+pub(crate) fn written(manifests: &str) -> World {
+    let (world, problems) = written_with_mistakes(manifests);
+    assert!(problems.is_empty(), "{problems:?}");
+    world
+}
+
+/// The world of manifests, and what the reader says of them.
+pub(crate) fn written_with_mistakes(manifests: &str) -> (World, Vec<Problem>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("world.yaml"), manifests).unwrap();
+    taken_in(folder.path())
+}
+
+fn taken_in(folder: &Path) -> (World, Vec<Problem>) {
+    let (mut world, mut problems) = (World::default(), Vec::new());
     for change in read_directory(folder).unwrap().changes {
         match change {
-            Change::Apply(object) => {
-                world.apply(object);
-            }
-            Change::Problems { problems, .. } => {
-                let errors: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                assert!(errors.is_empty(), "{}: {errors:#?}", folder.display());
-            }
+            Change::Apply(object) => drop(world.apply(object)),
+            Change::Problems { problems: found, .. } => problems.extend(found),
             Change::Delete(_) | Change::Synced(_) => {}
         }
     }
-    world
+    (world, problems)
 }
 
 fn of_folder(folder: &Path) -> Vec<Case> {
