@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use pilotage_tests::golden;
 use pilotage_watcher::Code;
 
 /// Codes of what is wrong with files, documents, sources and clients, each with the test that shows it.
 const ELSEWHERE: &[(Code, &str)] = &[
     (Code::Unreadable, "watcher/tests/directory/faults.rs"),
-    (Code::Forbidden, "tests/tests/kubernetes_secrets.rs"),
+    (Code::Forbidden, "tests/tests/kubernetes/secrets.rs"),
     (Code::EmptyFile, "watcher/tests/directory/faults.rs"),
     (Code::EmptyFolder, "watcher/tests/directory/live.rs"),
     (Code::TooLarge, "watcher/tests/manifests/errors.rs"),
@@ -20,7 +20,7 @@ const ELSEWHERE: &[(Code, &str)] = &[
     (Code::LostIndentation, "watcher/tests/manifests/pasted.rs"),
     (Code::NotAnObject, "watcher/tests/manifests/errors.rs"),
     (Code::UnknownGroup, "watcher/tests/manifests/pasted.rs"),
-    (Code::UnknownVersion, "tests/tests/kubernetes_definitions.rs"),
+    (Code::UnknownVersion, "tests/tests/kubernetes/definitions.rs"),
     (Code::UnknownKind, "watcher/tests/manifests/errors.rs"),
     (Code::UnknownField, "watcher/tests/manifests/errors.rs"),
     (Code::WrongType, "watcher/tests/manifests/errors.rs"),
@@ -53,7 +53,10 @@ fn every_code_is_shown() -> Result<()> {
         let in_golden = texts.iter().any(|text| text.contains(&format!("[{code}]: ")));
         let elsewhere = ELSEWHERE.iter().find(|(known, _)| known == code);
         let in_test = match elsewhere {
-            Some((_, path)) => std::fs::read_to_string(root.join(path))?.contains(code.name()),
+            Some((_, path)) => {
+                let text = std::fs::read_to_string(root.join(path)).with_context(|| format!("no {path}"))?;
+                text.contains(code.name())
+            }
             None => false,
         };
         if in_golden == in_test {
