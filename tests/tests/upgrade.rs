@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pilotage::tools::ReservedPort;
 use pilotage_tests::{
     Backend, Balancer, Dialect, Mesh, Proxy, Traffic, endpoint_slice, eventually, routing, service,

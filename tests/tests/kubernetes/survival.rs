@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use kube::Client;
 use pilotage::tools::ReservedPort;
 use pilotage_tests::kubernetes::{Installation, apply, apply_object, own_address, resource};
