@@ -9,6 +9,7 @@ use pilotage_compile::{
 };
 use pilotage_protocol::ResourceType;
 use pilotage_protos::json::any_to_json;
+use pilotage_watcher::World;
 use pilotage_watcher::resources::Span;
 use serde_json::{Value, json};
 
