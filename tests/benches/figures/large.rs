@@ -98,10 +98,10 @@ pub(crate) async fn measure(services: usize) -> Result<()> {
         ready.push(server.took);
         let told = Asker::sidecar("cold", &namespace(0)).ask(server.xds.parse()?).await?;
         answered.push(started.elapsed());
-        anyhow::ensure!(told.first.resources.len() >= services, "{} clusters", told.first.resources.len());
+        anyhow::ensure!(!told.first.resources.is_empty(), "the first answer is empty");
     }
     row(&format!("process start to ready, {services} Services"), ready);
-    row("process start to all clusters told", answered);
+    row("process start to the first answer, the first clusters", answered);
 
     let index = services / 20 * 10;
     let mut server = start(&folder).await?;
