@@ -17,6 +17,8 @@ use pilotage_protos::discovery::Node;
 use tonic::Status;
 use tonic::codegen::http;
 
+use crate::jitter;
+
 /// Refusals that are remembered as logged; beyond that, the memory begins anew.
 const REMEMBERED: usize = 1024;
 
@@ -101,7 +103,7 @@ impl Permit {
     #[must_use]
     pub fn until(mut self, end: Instant) -> Self {
         let left = end.saturating_duration_since(Instant::now());
-        let sooner = (left / 20).min(Duration::from_secs(60)).mul_f64(share());
+        let sooner = (left / 20).min(Duration::from_secs(60)).mul_f64(jitter::share());
         self.ends = Some(end.checked_sub(sooner).unwrap_or(end));
         self
     }
@@ -119,11 +121,6 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("ends", &self.ends).finish_non_exhaustive()
     }
-}
-
-/// A number from 0 to 1, another one each time.
-fn share() -> f64 {
-    f64::from(u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
 /// Decides whose streams are served.

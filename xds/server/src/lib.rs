@@ -41,6 +41,7 @@ mod frames;
 mod group;
 mod history;
 mod interner;
+mod jitter;
 mod message;
 mod observer;
 mod outflow;

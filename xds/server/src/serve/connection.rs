@@ -1,8 +1,6 @@
 //! One HTTP/2 connection, from its first byte to its last.
 
-use std::collections::hash_map::RandomState;
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -20,7 +18,7 @@ use tonic::transport::server::TcpConnectInfo;
 
 use super::ServeConfig;
 use super::tasks::Spawner;
-use crate::PeerCertificates;
+use crate::{PeerCertificates, jitter};
 
 /// Tells the streams of a connection that it has reached its age.
 #[derive(Clone)]
@@ -28,9 +26,7 @@ pub(crate) struct Retirement(pub(crate) CancellationToken);
 
 /// A duration that is up to a tenth shorter or longer: connections that were opened together do not end together.
 fn jittered(duration: Duration) -> Duration {
-    // The keys of a `RandomState` are random.
-    let random = RandomState::new().build_hasher().finish() % 2001;
-    duration.mul_f64(0.9 + random as f64 / 10_000.0)
+    duration.mul_f64(0.9 + 0.2 * jitter::share())
 }
 
 /// Why a connection is asked to end.
